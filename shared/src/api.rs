@@ -1,0 +1,241 @@
+//! Bodies of a node's HTTP surface (contract §2). Field names are fixed; replies may gain fields, never lose them.
+//!
+//! Requests are read leniently where the course projects differ among themselves (`sender` or `sender_id`, `msg` or
+//! `message`) and strictly otherwise: a field of the wrong type is a 400 that names it.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    id::{Epoch, MessageId, NodeName, UnixMillis},
+    wire::membership::Status,
+};
+
+/// Largest body of any request but an upload, bytes.
+pub const BODY_MAX_BYTES: usize = 64 * 1024;
+
+/// Every error, with its 4xx or 5xx status.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorReply {
+    /// What failed, and what to do.
+    pub error: String,
+}
+
+/// `GET /`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootReply {
+    /// `Node <UUID> is running!`
+    pub message: String,
+}
+
+/// `GET /status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusReply {
+    /// The node's UUID, kept over restarts.
+    pub id: Uuid,
+    /// Its name.
+    pub name: NodeName,
+    /// The port it listens on.
+    pub port: u16,
+    /// Live members other than itself.
+    pub peers: usize,
+    /// `Node is running`.
+    pub message: String,
+    /// `http://node7:5000`.
+    pub address: String,
+    /// This life.
+    pub epoch: Epoch,
+    /// Its incarnation in this life.
+    pub incarnation: u32,
+    /// Lifeguard's local health, 0 (well) to 7.
+    pub health: u8,
+    /// Overlay neighbours, sorted by name.
+    pub neighbours: Vec<NodeName>,
+    /// Messages delivered here in this life.
+    pub messages: u64,
+    /// Milliseconds since the node started.
+    pub uptime_ms: u64,
+    /// Whether datagrams and frames are sealed with a cluster secret.
+    pub encrypted: bool,
+    /// Resident memory, bytes.
+    pub rss_bytes: u64,
+}
+
+/// `GET /health`: 200 when healthy, else 503 with the reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthReply {
+    /// `healthy`, `starting` or `failing`.
+    pub status: String,
+    /// What is missing.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
+}
+
+/// `GET /ping`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PingReply {
+    /// `alive`.
+    pub status: String,
+    /// `pong`.
+    pub response: String,
+    /// `http://node7:5000`.
+    pub node: String,
+    /// The node's UUID.
+    pub node_id: Uuid,
+}
+
+/// `POST /register`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegisterRequest {
+    /// `http://node9:5000`.
+    pub address: String,
+    /// The registrant's UUID, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+}
+
+/// Reply to `POST /register`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegisterReply {
+    /// `success`.
+    pub status: String,
+    /// In words.
+    pub message: String,
+    /// Live members other than the one answering.
+    pub peers: usize,
+}
+
+/// `GET /peers`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeersReply {
+    /// `http://node1:5000` of each live member other than the one answering, sorted by name.
+    pub peers: Vec<String>,
+}
+
+/// `POST /message`: to this node alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageRequest {
+    /// Who says so.
+    #[serde(alias = "sender_id")]
+    pub sender: String,
+    /// What.
+    #[serde(alias = "message")]
+    pub msg: String,
+}
+
+/// Reply to `POST /message`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageReply {
+    /// `received`.
+    pub status: String,
+    /// The sender, as given.
+    pub from: String,
+    /// The message, as given.
+    pub msg: String,
+    /// Who received it.
+    pub current_node: NodeName,
+    /// A polite answer.
+    pub reply: String,
+}
+
+/// `POST /send` (ours): this node sends a direct message to another member, which it posts to that node's `/message`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SendRequest {
+    /// To whom.
+    pub to: NodeName,
+    /// What.
+    pub msg: String,
+}
+
+/// `POST /broadcast`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BroadcastRequest {
+    /// What.
+    pub msg: String,
+    /// How many hops it is pushed, 1 to 32; repair brings it to whoever is further away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<u8>,
+}
+
+/// Reply to `POST /broadcast`, with status 202.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BroadcastReply {
+    /// `accepted`.
+    pub status: String,
+    /// The message's id.
+    pub id: MessageId,
+}
+
+/// `GET /messages`, oldest first; `?since=ID` leaves out everything up to and with that message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessagesReply {
+    /// What has arrived here.
+    pub messages: Vec<ReceivedMessage>,
+}
+
+/// One received broadcast.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceivedMessage {
+    /// Which.
+    pub id: MessageId,
+    /// What was said.
+    pub msg: String,
+    /// The origin.
+    pub from: NodeName,
+    /// From the origin to this node, both named.
+    pub path: Vec<NodeName>,
+    /// Milliseconds since 1970.
+    pub received_at: UnixMillis,
+}
+
+/// `POST /gossip`: names of peers, passed on at random.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GossipRequest {
+    /// `http://node3:5000` …
+    pub peers: Vec<String>,
+    /// Further hops; at 0 it is not passed on.
+    pub ttl: u8,
+}
+
+/// Reply to `POST /gossip`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GossipReply {
+    /// `gossip received`.
+    pub status: String,
+    /// Live members other than the one answering, as in `/peers`.
+    pub known_peers: Vec<String>,
+    /// Of the names given, those that were news and will be contacted.
+    pub added: Vec<String>,
+    /// As given.
+    pub ttl: u8,
+}
+
+/// `GET /members` (ours): the member table, for people who want to look inside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MembersReply {
+    /// Whose table.
+    pub observer: NodeName,
+    /// Everybody but the observer, the dead included, sorted by name.
+    pub members: Vec<MemberDetail>,
+}
+
+/// One member as the observer holds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberDetail {
+    /// Who.
+    pub name: NodeName,
+    /// `http://node9:5000`.
+    pub address: String,
+    /// What the observer believes.
+    pub status: Status,
+    /// Which life of the member.
+    pub epoch: Epoch,
+    /// Its incarnation in that life.
+    pub incarnation: u32,
+    /// How long the observer has believed so, milliseconds.
+    pub for_ms: u64,
+    /// Who accuses or accused it.
+    pub accusers: Vec<NodeName>,
+    /// Whether it is an overlay neighbour of the observer.
+    pub neighbour: bool,
+}

@@ -1,0 +1,1 @@
+//! Typed client for a node's HTTP surface.

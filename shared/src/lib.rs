@@ -1,0 +1,21 @@
+//! What the nodes and the dashboard must agree on, and nothing else. A change here is news to both sides.
+//!
+//! ```text
+//! id.rs         NodeName, NetworkName, Epoch, MessageId, UnixMillis: how they parse and print
+//! view.rs       ViewDigest: "who do you believe alive?" in twelve bytes
+//! wire.rs       the envelope around every datagram and frame; wire/ has one file per protocol
+//! telemetry.rs  what a node reports about itself; the gateway hands it on unchanged
+//! api.rs        bodies of a node's HTTP surface
+//! client.rs     typed client for that surface
+//! ```
+//! Types only: no socket, clock, file or task lives here except in `client.rs`, which makes HTTP requests.
+
+pub mod api;
+pub mod client;
+pub mod id;
+pub mod telemetry;
+pub mod view;
+pub mod wire;
+
+pub use id::{Epoch, MessageId, NetworkName, NodeName, UnixMillis};
+pub use view::ViewDigest;

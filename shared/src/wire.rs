@@ -1,0 +1,238 @@
+//! The envelope around every datagram and every frame.
+//!
+//! ```text
+//! who sends                 to whom             in        at most       file
+//! membership::Datagram      a member            UDP       1,200 B       wire/membership.rs
+//! broadcast::Frame          overlay neighbour   TCP link  64 KiB        wire/broadcast.rs
+//! telemetry::Report         the gateway         TCP link  1 MiB         telemetry.rs
+//! wire::Hello               first on a link     TCP link  64 KiB        here
+//!
+//! one envelope   ┌───────┬─────────┬──────────────┬────────────────────────────────────────────┐
+//!                │ 0xD2  │ version │ network tag  │ body: postcard, or nonce ‖ sealed postcard │
+//!                │ 1 B   │ 1 B     │ 4 B          │ rest                                       │
+//!                └───────┴─────────┴──────────────┴────────────────────────────────────────────┘
+//! on a TCP link the envelope comes after its length: u32, big endian
+//! ```
+//! The first byte is no ASCII character, so one TCP port serves both HTTP and links: a link opens with [`LINK_PREFACE`].
+//! With a cluster secret the body is sealed with XChaCha20-Poly1305 under a key derived from it (24 B random nonce, 16 B
+//! tag), and the header is authenticated too; a node without the secret reads and changes nothing. The tag is the
+//! beginning of a hash of the network's name: two networks that share a wire ignore one another.
+//!
+//! Always holds: a decoder never allocates more than the bytes it was given justify, and never panics.
+
+pub mod broadcast;
+pub mod membership;
+
+use chacha20poly1305::{
+    KeyInit, XChaCha20Poly1305, XNonce,
+    aead::{Aead, Payload},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::id::{Epoch, NetworkName, NodeName};
+
+/// First byte of an envelope and of a link; no HTTP method starts with it.
+pub const MAGIC: u8 = 0xD2;
+/// Raised when a change of any message makes old and new nodes misunderstand one another.
+pub const VERSION: u8 = 1;
+/// What whoever opens a TCP link sends first.
+pub const LINK_PREFACE: [u8; 8] = [MAGIC, b'p', b'2', b'p', b'l', b'i', b'n', b'k'];
+/// Largest datagram we send, bytes: below the smallest MTU in common use (IPv6's 1,280 less headers).
+pub const DATAGRAM_MAX_BYTES: usize = 1_200;
+/// Largest frame between nodes, bytes.
+pub const FRAME_MAX_BYTES: usize = 64 * 1024;
+/// Largest frame of telemetry, bytes: a snapshot of a thousand members and the recent messages fits.
+pub const REPORT_MAX_BYTES: usize = 1024 * 1024;
+/// What the envelope adds around a body at most, bytes: header, nonce and tag.
+pub const ENVELOPE_MAX_BYTES: usize = HEADER_BYTES + NONCE_BYTES + TAG_BYTES;
+
+const HEADER_BYTES: usize = 6;
+const NONCE_BYTES: usize = 24;
+const TAG_BYTES: usize = 16;
+
+/// First frame each way on a link: who speaks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The speaker's name.
+    pub name: NodeName,
+    /// The speaker's life; a link to an earlier life of the same name is a dead link.
+    pub epoch: Epoch,
+}
+
+/// Why bytes from the wire were not understood. State is unchanged; the bytes are dropped and counted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Shorter than the header, or not starting with [`MAGIC`].
+    #[error("not a p2pnet envelope")]
+    NotOurs,
+    /// Another version of the protocol.
+    #[error("protocol version {0}, ours is {VERSION}")]
+    Version(u8),
+    /// A network of another name shares the wire.
+    #[error("from another network")]
+    OtherNetwork,
+    /// Sealed with another secret, not sealed where a secret is set, or altered on the way.
+    #[error("not sealed with this cluster's secret")]
+    Seal,
+    /// The body is not what was expected.
+    #[error("malformed body")]
+    Body,
+}
+
+/// Packs and opens envelopes for one network. Cheap to clone.
+#[derive(Clone)]
+pub struct Codec {
+    tag: [u8; 4],
+    cipher: Option<XChaCha20Poly1305>,
+}
+
+impl std::fmt::Debug for Codec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Codec").field("tag", &self.tag).field("sealed", &self.cipher.is_some()).finish()
+    }
+}
+
+impl Codec {
+    /// For the network `network`; with `secret` every body is sealed.
+    #[must_use]
+    pub fn new(network: &NetworkName, secret: Option<&str>) -> Self {
+        let hash = blake3::hash(network.as_str().as_bytes());
+        let tag = [hash.as_bytes()[0], hash.as_bytes()[1], hash.as_bytes()[2], hash.as_bytes()[3]];
+        let cipher = secret.map(|secret| {
+            let key = blake3::derive_key("p2pnet 2026 cluster secret", secret.as_bytes());
+            XChaCha20Poly1305::new(&key.into())
+        });
+        Self { tag, cipher }
+    }
+
+    /// Whether bodies are sealed.
+    #[must_use]
+    pub fn is_sealed(&self) -> bool {
+        self.cipher.is_some()
+    }
+
+    /// `value` in its envelope.
+    ///
+    /// # Panics
+    /// Never for our own message types: postcard refuses only types without a length, and the operating system's
+    /// source of chance does not fail once the process runs.
+    #[must_use]
+    pub fn encode<T: Serialize>(&self, value: &T) -> Vec<u8> {
+        let header = [MAGIC, VERSION, self.tag[0], self.tag[1], self.tag[2], self.tag[3]];
+        let body = postcard::to_allocvec(value).expect("our messages have a length");
+        let mut bytes = header.to_vec();
+        match &self.cipher {
+            None => bytes.extend_from_slice(&body),
+            Some(cipher) => {
+                let mut nonce = [0_u8; NONCE_BYTES];
+                getrandom::fill(&mut nonce).expect("the operating system gives random bytes");
+                let sealed = cipher
+                    .encrypt(&XNonce::from(nonce), Payload { msg: &body, aad: &header })
+                    .expect("a body is shorter than the cipher's limit");
+                bytes.extend_from_slice(&nonce);
+                bytes.extend_from_slice(&sealed);
+            }
+        }
+        bytes
+    }
+
+    /// Like [`Codec::encode`], after its length: a frame as it goes over a link.
+    ///
+    /// # Panics
+    /// If the frame is longer than 4 GiB, which no message of ours is.
+    #[must_use]
+    pub fn encode_frame<T: Serialize>(&self, value: &T) -> Vec<u8> {
+        let envelope = self.encode(value);
+        let length = u32::try_from(envelope.len()).expect("frames are far below 4 GiB");
+        let mut frame = Vec::with_capacity(envelope.len() + 4);
+        frame.extend_from_slice(&length.to_be_bytes());
+        frame.extend_from_slice(&envelope);
+        frame
+    }
+
+    /// Opens an envelope.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the bytes are not a `T` sealed for this network. Bytes left over after the value are an
+    /// error too: they would be a second way to write the same message.
+    pub fn decode<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, DecodeError> {
+        let (header, body) = bytes.split_at_checked(HEADER_BYTES).ok_or(DecodeError::NotOurs)?;
+        if header[0] != MAGIC {
+            return Err(DecodeError::NotOurs);
+        }
+        if header[1] != VERSION {
+            return Err(DecodeError::Version(header[1]));
+        }
+        if header[2..] != self.tag {
+            return Err(DecodeError::OtherNetwork);
+        }
+        let opened;
+        let plain = match &self.cipher {
+            None => body,
+            Some(cipher) => {
+                let (nonce, sealed) = body.split_first_chunk::<NONCE_BYTES>().ok_or(DecodeError::Seal)?;
+                opened = cipher
+                    .decrypt(&XNonce::from(*nonce), Payload { msg: sealed, aad: header })
+                    .map_err(|_| DecodeError::Seal)?;
+                &opened
+            }
+        };
+        match postcard::take_from_bytes(plain) {
+            Ok((value, [])) => Ok(value),
+            _ => Err(DecodeError::Body),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hello() -> Hello {
+        Hello { name: NodeName::numbered(7), epoch: Epoch(9) }
+    }
+
+    fn codec(network: &str, secret: Option<&str>) -> Codec {
+        Codec::new(&network.parse().unwrap(), secret)
+    }
+
+    #[test]
+    fn what_is_encoded_decodes() {
+        for secret in [None, Some("s3cret")] {
+            let codec = codec("lab", secret);
+            assert_eq!(codec.decode::<Hello>(&codec.encode(&hello())).unwrap(), hello());
+        }
+    }
+
+    #[test]
+    fn another_network_secret_or_version_is_told_apart() {
+        let plain = codec("lab", None).encode(&hello());
+        let sealed = codec("lab", Some("a")).encode(&hello());
+        assert_eq!(codec("other", None).decode::<Hello>(&plain), Err(DecodeError::OtherNetwork));
+        assert_eq!(codec("lab", Some("b")).decode::<Hello>(&sealed), Err(DecodeError::Seal));
+        assert_eq!(codec("lab", Some("a")).decode::<Hello>(&plain), Err(DecodeError::Seal));
+        let mut newer = plain.clone();
+        newer[1] = 9;
+        assert_eq!(codec("lab", None).decode::<Hello>(&newer), Err(DecodeError::Version(9)));
+        assert_eq!(codec("lab", None).decode::<Hello>(b"GET / HTTP/1.1"), Err(DecodeError::NotOurs));
+    }
+
+    #[test]
+    fn a_flipped_bit_in_a_sealed_envelope_is_refused() {
+        let codec = codec("lab", Some("a"));
+        let good = codec.encode(&hello());
+        for bit in 0..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(codec.decode::<Hello>(&bad).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn trailing_bytes_are_refused() {
+        let codec = codec("lab", None);
+        let mut bytes = codec.encode(&hello());
+        bytes.push(0);
+        assert_eq!(codec.decode::<Hello>(&bytes), Err(DecodeError::Body));
+    }
+}

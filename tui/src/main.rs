@@ -1,0 +1,3 @@
+//! p2pnet: a verb, the dashboard, or one node.
+
+fn main() {}
