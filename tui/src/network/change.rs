@@ -1,0 +1,53 @@
+//! One thing that changed, in a form that can be printed, logged and sent as JSON.
+
+use p2pnet_shared::{NodeName, UnixMillis};
+use serde::Serialize;
+
+/// What sort of thing changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeKind {
+    /// A node runs.
+    Up,
+    /// A node ended by a signal or an error.
+    Dead,
+    /// A node said goodbye and ended.
+    Left,
+    /// A node is frozen.
+    Paused,
+    /// A node's container is gone.
+    Removed,
+    /// Somebody accused a member (told once per accuser and accused).
+    Suspected,
+    /// The accused spoke up.
+    Refuted,
+    /// The first observer declared a member dead.
+    DeclaredDead,
+    /// The first observer saw a goodbye.
+    DeclaredLeft,
+    /// A member that was believed dead is back, by the first observer.
+    CameBack,
+    /// Every node that is up agrees again.
+    Converged,
+    /// Agreement was lost.
+    Diverged,
+    /// A broadcast was accepted.
+    Accepted,
+    /// A broadcast has reached every node that was to have it.
+    Delivered,
+    /// The engine or the gateway does not answer, or answers again.
+    Watch,
+}
+
+/// One change.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Change {
+    /// When it happened, by the stamp of whoever saw it.
+    pub at: UnixMillis,
+    /// What sort of thing.
+    pub kind: ChangeKind,
+    /// The node it is about, if it is about one.
+    pub node: Option<NodeName>,
+    /// One line for people, without time and node.
+    pub text: String,
+}
