@@ -14,6 +14,8 @@ use std::net::{IpAddr, SocketAddr};
 use p2pnet_shared::{NetworkName, NodeName, UnixMillis};
 use serde::{Deserialize, Serialize};
 
+use crate::failure::Failure;
+
 /// What one unit of a network is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -96,4 +98,98 @@ pub struct Settings {
     pub publish: bool,
     /// Seals datagrams and frames between nodes.
     pub secret: Option<String>,
+}
+
+/// Which runtime is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RuntimeChoice {
+    /// Docker when an engine answers, local processes otherwise.
+    #[default]
+    Auto,
+    /// Docker or nothing.
+    Docker,
+    /// Local processes.
+    Process,
+}
+
+/// Who runs a network, and why them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuntimeInfo {
+    /// `docker` or `process`.
+    pub kind: &'static str,
+    /// `docker unix:///var/run/docker.sock · engine 20.10.24 · API 1.41`, or `local processes`.
+    pub describe: String,
+    /// Why this one: `an engine answers`, `asked for`, or what was tried and how it failed.
+    pub why: String,
+}
+
+/// How far a start, a growth or a stop has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// `importing the image`, `creating containers`, `starting nodes`, `removing containers` …
+    pub step: &'static str,
+    /// Of the step's pieces, this many are done.
+    pub done: u32,
+    /// This many there are.
+    pub total: u32,
+}
+
+/// A network that exists. Cheap to clone; every clone speaks to the same network.
+#[derive(Debug, Clone)]
+pub struct Cluster {}
+
+type Watcher = tokio::sync::mpsc::Receiver<Truth>;
+type Reporter = tokio::sync::mpsc::Sender<Progress>;
+
+/// The signatures the verbs and the dashboard are written against.
+#[allow(clippy::unused_async, missing_docs, unused_variables, clippy::unimplemented)]
+impl Cluster {
+    /// The network of that name, if one exists.
+    pub async fn find(network: &NetworkName, runtime: RuntimeChoice) -> Result<Option<Cluster>, Failure> {
+        unimplemented!()
+    }
+    /// Makes a network (or completes one whose start was interrupted) and returns once every node runs.
+    pub async fn start(
+        settings: Settings,
+        nodes: u32,
+        runtime: RuntimeChoice,
+        progress: Reporter,
+    ) -> Result<Cluster, Failure> {
+        unimplemented!()
+    }
+    pub fn settings(&self) -> &Settings {
+        unimplemented!()
+    }
+    pub fn runtime(&self) -> &RuntimeInfo {
+        unimplemented!()
+    }
+    pub async fn gateway(&self) -> Result<GatewayAddress, Failure> {
+        unimplemented!()
+    }
+    pub async fn list(&self) -> Result<Vec<Unit>, Failure> {
+        unimplemented!()
+    }
+    /// Truth as it happens; the first message is `Listed`. Reconnects by itself; ends when the receiver is dropped.
+    pub fn watch(&self) -> Watcher {
+        unimplemented!()
+    }
+    pub async fn add_nodes(&self, count: u32, progress: Reporter) -> Result<Vec<NodeName>, Failure> {
+        unimplemented!()
+    }
+    pub async fn stop_nodes(&self, nodes: &[NodeName], signal: crate::verb::Signal) -> Result<(), Failure> {
+        unimplemented!()
+    }
+    pub async fn restart_nodes(&self, nodes: &[NodeName]) -> Result<(), Failure> {
+        unimplemented!()
+    }
+    pub async fn pause_nodes(&self, nodes: &[NodeName]) -> Result<(), Failure> {
+        unimplemented!()
+    }
+    pub async fn resume_nodes(&self, nodes: &[NodeName]) -> Result<(), Failure> {
+        unimplemented!()
+    }
+    /// Removes everything of this network; with `keep_data` the folders stay.
+    pub async fn stop(&self, keep_data: bool, progress: Reporter) -> Result<(), Failure> {
+        unimplemented!()
+    }
 }

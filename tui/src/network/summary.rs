@@ -1,7 +1,5 @@
 //! The numbers of `status --json` (contract §3) and the verdict in one word.
 
-use std::net::SocketAddr;
-
 use p2pnet_shared::{NetworkName, NodeName};
 use serde::Serialize;
 
@@ -113,10 +111,4 @@ pub struct Detail {
     pub rss_bytes: Option<u64>,
     /// Broadcasts delivered to it in this life.
     pub messages: u64,
-}
-
-/// The form of an address in the outside world.
-#[must_use]
-pub fn url(addr: SocketAddr) -> String {
-    format!("http://{addr}")
 }
