@@ -3,5 +3,7 @@
 pub mod cluster;
 pub mod failure;
 pub mod network;
+pub mod observe;
 pub mod select;
 pub mod verb;
+pub mod verbs;
