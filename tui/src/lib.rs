@@ -2,8 +2,10 @@
 
 pub mod cluster;
 pub mod failure;
+pub mod gateway;
 pub mod network;
 pub mod observe;
 pub mod select;
+pub mod signals;
 pub mod verb;
 pub mod verbs;
