@@ -167,11 +167,13 @@ fn unix_now() -> UnixMillis {
 /// # Errors
 /// As [`Gateway::bind`].
 pub async fn run(options: GatewayOptions) -> Result<(), Failure> {
+    // Before it says that it listens: whoever waits for that may send a signal at once.
+    let end = crate::signals::asked_to_end();
     let gateway = Gateway::bind(options).await?;
     let addr = gateway.local_addr().map_err(|e| Failure::new(format!("could not listen: {e}")))?;
     tracing::info!(%addr, "the gateway listens");
     tokio::select! {
         () = gateway.serve() => Ok(()),
-        () = crate::signals::asked_to_end() => Ok(()),
+        () = end => Ok(()),
     }
 }

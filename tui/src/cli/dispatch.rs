@@ -45,7 +45,10 @@ pub fn run(cli: Cli, dashboard: Dashboard) -> ExitCode {
 async fn carry_out(command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::StartNetwork { start, wait } => {
-            let settings = start.settings()?;
+            let settings = match start.settings() {
+                Ok(settings) => settings,
+                Err(failure) => return Ok(wrong_usage(&failure)),
+            };
             let (nodes, runtime) = (start.nodes, start.which.runtime.into());
             let ended = launch::start(Start { settings, nodes, runtime, wait: Duration::from_secs(wait) }).await?;
             match ended {
@@ -96,11 +99,13 @@ async fn carry_out(command: Command) -> Result<ExitCode, Failure> {
 async fn about(nodes: &Nodes, order: impl FnOnce(crate::select::Selector) -> Verb) -> Result<ExitCode, Failure> {
     match nodes.selector() {
         Ok(who) => verb(&nodes.which, order(who)).await,
-        Err(failure) => {
-            eprintln!("{failure}");
-            Ok(ExitCode::from(2))
-        }
+        Err(failure) => Ok(wrong_usage(&failure)),
     }
+}
+
+fn wrong_usage(failure: &Failure) -> ExitCode {
+    eprintln!("{failure}");
+    ExitCode::from(2)
 }
 
 async fn verb(which: &Which, verb: Verb) -> Result<ExitCode, Failure> {
