@@ -2,8 +2,15 @@
 
 pub mod cluster;
 pub mod failure;
+pub mod keys;
+pub mod message;
+pub mod model;
 pub mod network;
 pub mod observe;
+pub mod prompt;
+pub mod runtime;
 pub mod select;
+pub mod update;
 pub mod verb;
 pub mod verbs;
+pub mod view;
