@@ -2,6 +2,7 @@
 
 pub mod cluster;
 pub mod failure;
+pub mod gateway;
 pub mod keys;
 pub mod message;
 pub mod model;
@@ -10,6 +11,7 @@ pub mod observe;
 pub mod prompt;
 pub mod runtime;
 pub mod select;
+pub mod signals;
 pub mod update;
 pub mod verb;
 pub mod verbs;
