@@ -94,6 +94,9 @@ struct Dashboard {
     cluster: Option<Cluster>,
     messages: mpsc::Receiver<Message>,
     outbox: mpsc::Sender<Message>,
+    /// Which network, and by whom: to find it when it is to be stopped before it was found.
+    sought: (p2pnet_shared::NetworkName, RuntimeChoice),
+    opening: tokio::task::JoinHandle<()>,
     opened: mpsc::Receiver<Opened>,
     observations: Option<mpsc::Receiver<Observation>>,
     keys: mpsc::Receiver<std::io::Result<Event>>,
@@ -113,13 +116,16 @@ impl Dashboard {
         update(&mut model, now(), Message::HistoryLoaded(history.load()));
         tokio::spawn(host::measure(outbox.clone()));
         let (found, opened) = mpsc::channel(2);
-        tokio::spawn(opening::open(options, outbox.clone(), found));
+        let sought = (options.settings.network.clone(), options.runtime);
+        let opening = tokio::spawn(opening::open(options, outbox.clone(), found));
         let members = work::MemberWatch::start(outbox.clone());
         Self {
             model,
             cluster: None,
             messages,
             outbox,
+            sought,
+            opening,
             opened,
             observations: None,
             keys: keyboard::read_keys(),
@@ -243,7 +249,11 @@ impl Dashboard {
     fn carry_out(&mut self, command: Command) {
         match command {
             Command::Run { ticket, verb } => work::run(self.cluster.clone(), ticket, verb, self.outbox.clone()),
-            Command::StopNetwork { keep_data } => work::stop(self.cluster.clone(), keep_data, self.outbox.clone()),
+            Command::StopNetwork { keep_data } => {
+                // A start under way would go on adding to what is being removed.
+                self.opening.abort();
+                work::stop(self.cluster.clone(), self.sought.clone(), keep_data, self.outbox.clone());
+            }
             Command::WatchMembers(node) => self.members.watch(node),
             Command::Remember(line) => self.history.append(&line),
             Command::Quit(_) => {}

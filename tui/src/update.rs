@@ -16,7 +16,7 @@ use crate::{
         log::{LogLine, word},
         pane::Pane,
     },
-    network::{Change, ChangeKind, Observation},
+    network::{Change, ChangeKind, Network, Observation},
     view::{layout::Layout, theme::Role},
 };
 
@@ -74,12 +74,18 @@ fn on_opening(model: &mut Model, message: Message) -> Vec<Command> {
             model.opening = Opening::Starting;
             say(model, "p2pnet", "start", Role::Converging, "no network runs: starting one");
         }
-        Message::Progressed(progress) => model.progress = Some(progress),
+        // Reports and results come by different ways: one that comes late is of no interest.
+        Message::Progressed(progress) if model.opening == Opening::Starting || model.stopping => {
+            model.progress = Some(progress);
+        }
         Message::Attached(runtime) => {
             if model.opening == Opening::Looking {
                 model.opening = Opening::Open;
             }
             say(model, "p2pnet", "watch", Role::Up, &format!("watching: {} ({})", runtime.describe, runtime.why));
+            if let Some(name) = model.name.clone() {
+                model.network = Network::new(name, runtime.kind);
+            }
             model.runtime = Some(runtime);
         }
         Message::Started => {

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use p2pnet_shared::{NodeName, api::MembersReply};
+use p2pnet_shared::{NetworkName, NodeName, api::MembersReply};
 use tokio::sync::{
     mpsc::{Receiver, Sender},
     watch,
 };
 
 use crate::{
-    cluster::{Cluster, GatewayAddress, Progress},
+    cluster::{Cluster, GatewayAddress, Progress, RuntimeChoice},
     failure::Failure,
     message::Message,
     verb::Verb,
@@ -36,16 +36,26 @@ pub(super) fn run(cluster: Option<Cluster>, ticket: u64, verb: Verb, outbox: Sen
     });
 }
 
-/// Takes the network down.
-pub(super) fn stop(cluster: Option<Cluster>, keep_data: bool, outbox: Sender<Message>) {
+/// Takes the network down, also one that is so new that it was not attached to yet.
+pub(super) fn stop(
+    cluster: Option<Cluster>,
+    sought: (NetworkName, RuntimeChoice),
+    keep_data: bool,
+    outbox: Sender<Message>,
+) {
     tokio::spawn(async move {
-        let result = match cluster {
-            Some(cluster) => {
+        let found = match cluster {
+            Some(cluster) => Ok(Some(cluster)),
+            None => Cluster::find(&sought.0, sought.1).await,
+        };
+        let result = match found {
+            Ok(Some(cluster)) => {
                 let (reporter, reports) = tokio::sync::mpsc::channel(64);
                 tokio::spawn(pass_on(reports, outbox.clone()));
                 cluster.stop(keep_data, reporter).await
             }
-            None => Err(no_network()),
+            Ok(None) => Ok(()),
+            Err(failure) => Err(failure),
         };
         let _ = outbox.send(Message::NetworkStopped(result)).await;
     });

@@ -9,7 +9,7 @@ use super::{keys, say};
 use crate::{
     failure::Failure,
     message::Command,
-    model::{Dialog, Model, Opening, Work},
+    model::{Dialog, Model, Work},
     prompt::{
         LineError, Mode,
         grammar::{Request, read},
@@ -69,8 +69,8 @@ fn question(model: &Model, request: &Request) -> Result<Option<String>, String> 
         }
         Request::Help | Request::Quit => return Ok(None),
     };
-    if model.opening != Opening::Open {
-        return Err("there is no running network yet: this can be asked once every node runs".into());
+    if model.runtime.is_none() {
+        return Err("there is no network yet: the top lines show how far its start is".into());
     }
     let (selector, what) = match verb {
         Verb::Stop(selector, Signal::Kill) => (selector, "kill"),

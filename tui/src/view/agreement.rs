@@ -92,7 +92,7 @@ fn axis(model: &Model, inner: Rect, plot: Rect, buf: &mut Buffer) {
         };
         row(Rect { width: SCALE, ..inner }, y, Line::styled(format!("{label}{side}"), muted), buf);
     }
-    let base = format!("     {corner}{} now", line.repeat(usize::from(plot.width).saturating_sub(4)));
+    let base = format!("     {corner}{}", line.repeat(usize::from(plot.width)));
     row(inner, usize::from(plot.height), Line::styled(base, muted), buf);
 }
 
@@ -100,8 +100,9 @@ fn axis(model: &Model, inner: Rect, plot: Rect, buf: &mut Buffer) {
 fn marks(model: &Model, inner: Rect, plot: Rect, buf: &mut Buffer) {
     let theme = &model.theme;
     let start = UnixMillis(model.picture.at.0.saturating_sub(WINDOW_MS));
-    let mut free_to = plot.right();
     let below = Rect { y: inner.y + plot.height + 1, height: 1, ..inner };
+    let mut free_to = plot.right().saturating_sub(4);
+    row(Rect { x: free_to, width: 4, ..below }, 0, Line::styled(" now", theme.style(Role::Muted)), buf);
     for mark in model.agreement.marks(start).collect::<Vec<_>>().into_iter().rev() {
         let x = plot.x + (mark.at.since(start) * u64::from(plot.width.saturating_sub(1)) / WINDOW_MS).min(500) as u16;
         let (glyph, word, role) = match mark.kind {

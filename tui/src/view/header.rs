@@ -70,7 +70,7 @@ fn title(model: &Model, columns: u16) -> Line<'static> {
     let state_width = width(&state) + 1;
     let name = model.name.as_ref().map_or_else(String::new, ToString::to_string);
     let runtime = match &model.runtime {
-        Some(info) => format!("{} ({})", info.describe, info.why),
+        Some(info) => format!("{} ({})", info.describe, info.why).replace('·', theme.symbols.dot),
         None => String::new(),
     };
     let room = usize::from(columns).saturating_sub(state_width + width(&name) + 13);
@@ -205,7 +205,7 @@ fn wide(model: &Model, layout: &Layout, buf: &mut Buffer) {
     ]);
     let counts = &summary.nodes;
     let groups: [(u16, &str, Line<'static>, Line<'static>); 6] = [
-        (26, "VERDICT", Line::from(verdict(model)), Line::from(part(since_change(model), Role::Muted, model))),
+        (26, "VERDICT", Line::from(verdict(model)), Line::from(part(host_bound(model), Role::Warning, model))),
         (
             31,
             "NODES",
@@ -250,11 +250,9 @@ fn wide(model: &Model, layout: &Layout, buf: &mut Buffer) {
     }
 }
 
-fn since_change(model: &Model) -> String {
-    match model.picture.summary.converging_for_ms {
-        Some(ms) if model.opening == Opening::Open => format!(" {} since the last change", duration(ms)),
-        _ => String::new(),
-    }
+/// A slow laptop is not a slow protocol.
+fn host_bound(model: &Model) -> &'static str {
+    if model.host.is_some_and(|host| host.cpu_percent > 90.0) { " the host is busy" } else { "" }
 }
 
 fn host_total(model: &Model) -> String {

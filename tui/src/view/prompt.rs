@@ -105,7 +105,9 @@ fn below(model: &Model, completion: &Completion, columns: usize) -> Line<'static
     let mut spans = vec![Span::raw("   ")];
     if let Some((name, signature, help)) = completion.signature {
         spans.push(Span::styled(format!("{name} {signature}"), theme.style(Role::Title)));
-        spans.push(Span::styled(format!("   {help}"), theme.style(Role::Muted)));
+        if completion.candidates.is_empty() {
+            spans.push(Span::styled(format!("   {help}"), theme.style(Role::Muted)));
+        }
     }
     let used: usize = spans.iter().map(Span::width).sum();
     let (place, remembered) = model.prompt.history.place();
