@@ -1,7 +1,9 @@
 //! p2pnet's dashboard, verbs and cluster control, as a library so that benchmarks and tests drive the very same code.
 
+pub mod cli;
 pub mod cluster;
 pub mod failure;
+pub mod feed;
 pub mod gateway;
 pub mod keys;
 pub mod message;

@@ -18,7 +18,8 @@ impl FromStr for Selector {
     type Err = Failure;
 
     fn from_str(text: &str) -> Result<Self, Failure> {
-        let refused = || Failure::new(format!("`{text}` names no nodes")).hint("9, node9, 20-30, bootstrap or 30% seed 7");
+        let refused =
+            || Failure::new(format!("`{text}` names no nodes")).hint("9, node9, 20-30, bootstrap or 30% seed 7");
         let words: Vec<&str> = text.split_whitespace().collect();
         if let [percent, rest @ ..] = words.as_slice()
             && let Some(percent) = percent.strip_suffix('%')
@@ -64,7 +65,9 @@ impl Selector {
         }
         let mut chosen = Vec::new();
         for (from, to) in &self.parts {
-            let inside = |name: &&NodeName| from.display_order() <= name.display_order() && name.display_order() <= to.display_order();
+            let inside = |name: &&NodeName| {
+                from.display_order() <= name.display_order() && name.display_order() <= to.display_order()
+            };
             let before = chosen.len();
             chosen.extend(nodes.iter().filter(inside).cloned());
             if chosen.len() == before {

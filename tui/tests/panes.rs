@@ -176,7 +176,7 @@ fn a_state_has_its_colour_and_the_selection_is_reversed() {
     let buffer = draw(&model);
     let dead = find(&buffer, "DEAD 3").unwrap();
     assert_eq!(buffer[dead].fg, Color::Rgb(0xD5, 0x5E, 0x00));
-    let selected = find(&buffer, "node62 ").unwrap();
+    let selected = find(&buffer, "~  node62").unwrap();
     assert!(buffer[selected].modifier.contains(Modifier::REVERSED));
     assert!(!buffer[dead].modifier.contains(Modifier::REVERSED));
 

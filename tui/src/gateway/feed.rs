@@ -56,6 +56,9 @@ async fn one_pass(shared: &Shared, out: &mpsc::Sender<Bytes>) -> Result<(), Gone
             }
         }
     }
+    if queue.is_closed() {
+        return Ok(());
+    }
     say(out, &FeedLine::CaughtUp).await?;
     loop {
         match tokio::time::timeout(IDLE, queue.recv()).await {

@@ -42,7 +42,10 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/health", get(health))
         .merge(inside)
         .fallback(|uri: Uri| async move {
-            refuse(StatusCode::NOT_FOUND, format!("there is no {} here; try /feed, /nodes/<name>/<path> or /health", uri.path()))
+            refuse(
+                StatusCode::NOT_FOUND,
+                format!("there is no {} here; try /feed, /nodes/<name>/<path> or /health", uri.path()),
+            )
         })
         .method_not_allowed_fallback(|method: Method, uri: Uri| async move {
             refuse(StatusCode::METHOD_NOT_ALLOWED, format!("{method} is not for {}", uri.path()))
@@ -81,7 +84,8 @@ async fn health(State(shared): State<Arc<Shared>>) -> Response {
 async fn read_feed(State(shared): State<Arc<Shared>>) -> Response {
     let (tx, rx) = mpsc::channel::<Bytes>(CHUNKS_MAX);
     tokio::spawn(feed::run(shared, tx));
-    let lines = stream::unfold(rx, |mut rx| async move { Some((Ok::<_, std::convert::Infallible>(rx.recv().await?), rx)) });
+    let lines =
+        stream::unfold(rx, |mut rx| async move { Some((Ok::<_, std::convert::Infallible>(rx.recv().await?), rx)) });
     ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
 }
 
@@ -118,12 +122,15 @@ async fn proxy(
     };
     let body = match body {
         Ok(body) => body,
-        Err(error) => return refuse(error.status(), format!("the body was refused: {error}; at most {BODY_MAX_BYTES} bytes")),
+        Err(error) => {
+            return refuse(error.status(), format!("the body was refused: {error}; at most {BODY_MAX_BYTES} bytes"));
+        }
     };
     // The path as it was given, still encoded: decoding and encoding again could make another path of it.
     let whole = uri.path_and_query().map_or("/", |path| path.as_str());
     let rest = whole.strip_prefix("/nodes/").and_then(|rest| rest.split_once('/')).map_or("", |(_, rest)| rest);
-    let request = shared.client.request(method, format!("http://{addr}/{rest}")).headers(content_headers(&headers)).body(body);
+    let request =
+        shared.client.request(method, format!("http://{addr}/{rest}")).headers(content_headers(&headers)).body(body);
     let reply = match tokio::time::timeout(ANSWER, request.send()).await {
         Ok(Ok(reply)) => reply,
         Ok(Err(error)) => {

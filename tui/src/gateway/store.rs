@@ -130,7 +130,9 @@ impl Store {
 
     /// A link ended. Says nothing if the node has a newer one.
     pub(super) fn close(&mut self, link: LinkId, at: UnixMillis) {
-        let Some(state) = self.nodes.get_mut(&link.node).filter(|state| state.link == Some(link.number)) else { return };
+        let Some(state) = self.nodes.get_mut(&link.node).filter(|state| state.link == Some(link.number)) else {
+            return;
+        };
         (state.link, state.lost_at) = (None, at);
         if state.hello.is_some() {
             let node = self.names[usize::from(link.node)].clone();

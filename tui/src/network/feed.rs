@@ -54,9 +54,9 @@ impl Network {
 
     fn on_report(&mut self, now: UnixMillis, node: &NodeName, report: Report, changes: &mut Vec<Change>) {
         let Some(slot) = self.intern(now, node) else { return };
-        if let Report::Hello { id, epoch, addr } = report {
+        if let Report::Hello { id, epoch, .. } = report {
             self.uncount(slot);
-            self.slots[slot].observer = Some(Observer::new(now, self.generation, id, epoch, addr));
+            self.slots[slot].observer = Some(Observer::new(now, self.generation, id, epoch));
             self.refresh(slot);
             return;
         }
@@ -228,7 +228,8 @@ impl Network {
             MemberEventKind::Died if is_new(&mut told.died, claim) => {
                 told.last_pending = true;
                 let accusers = told.accusers.count().max(1);
-                let accusers = if accusers == 1 { format!("{accuser} accuses it") } else { format!("{accusers} nodes accuse it") };
+                let accusers =
+                    if accusers == 1 { format!("{accuser} accuses it") } else { format!("{accusers} nodes accuse it") };
                 (ChangeKind::DeclaredDead, format!("declared dead, first by {by}; {accusers}"))
             }
             MemberEventKind::Left if is_new(&mut told.left, claim) => {
@@ -239,10 +240,9 @@ impl Network {
                 told.last_pending = false;
                 (ChangeKind::CameBack, format!("is back, {by} is the first to know"))
             }
-            MemberEventKind::Refuted
-            | MemberEventKind::Died
-            | MemberEventKind::Left
-            | MemberEventKind::CameBack => return,
+            MemberEventKind::Refuted | MemberEventKind::Died | MemberEventKind::Left | MemberEventKind::CameBack => {
+                return;
+            }
         };
         changes.push(Change::of(at, kind, &name, text));
     }

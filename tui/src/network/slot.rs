@@ -1,7 +1,5 @@
 //! Everything that is known under one name.
 
-use std::net::SocketAddr;
-
 use p2pnet_shared::{
     Epoch, NodeName, UnixMillis, ViewDigest,
     telemetry::{Load, MemberRow},
@@ -56,8 +54,6 @@ pub(super) struct Told {
 pub(super) struct Observer {
     pub(super) id: Uuid,
     pub(super) epoch: Epoch,
-    /// Where it listens inside the network.
-    pub(super) addr: SocketAddr,
     /// When its `Hello` was read.
     pub(super) hello_at: UnixMillis,
     /// Which history or live stream it belongs to.
@@ -80,11 +76,10 @@ pub(super) struct Observer {
 }
 
 impl Observer {
-    pub(super) fn new(now: UnixMillis, generation: u64, id: Uuid, epoch: Epoch, addr: SocketAddr) -> Self {
+    pub(super) fn new(now: UnixMillis, generation: u64, id: Uuid, epoch: Epoch) -> Self {
         Self {
             id,
             epoch,
-            addr,
             hello_at: now,
             generation,
             linked: true,

@@ -48,8 +48,7 @@ impl Network {
         if before.is_none() {
             self.slots[slot].row = Some(fresh_row(name.clone(), role, state));
             let slots = &self.slots;
-            let place =
-                self.order.partition_point(|other| slots[*other].name.display_order() < name.display_order());
+            let place = self.order.partition_point(|other| slots[*other].name.display_order() < name.display_order());
             self.order.insert(place, slot);
         }
         let same_state = before.is_some_and(|(before, _)| before == state);
