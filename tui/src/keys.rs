@@ -72,7 +72,13 @@ pub struct Binding {
     pub hint: &'static str,
 }
 
-const fn bind(keys: &'static [KeyCode], label: &'static str, action: Action, hint: &'static str, help: &'static str) -> Binding {
+const fn bind(
+    keys: &'static [KeyCode],
+    label: &'static str,
+    action: Action,
+    hint: &'static str,
+    help: &'static str,
+) -> Binding {
     Binding { keys, label, action, help, hint }
 }
 

@@ -14,7 +14,7 @@
 #![allow(clippy::disallowed_methods, reason = "this is where time and tasks come from")]
 
 use std::{
-    io::IsTerminal,
+    io::{IsTerminal, Write},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -26,7 +26,7 @@ use crate::{
     cluster::{Cluster, RuntimeChoice, Settings},
     failure::Failure,
     message::{Command, Message},
-    model::{Farewell, Model},
+    model::{Farewell, Model, Opening},
     network::Observation,
     update::update,
     view::theme::{Depth, Theme},
@@ -72,12 +72,15 @@ const DRAIN: (usize, Duration) = (512, Duration::from_millis(5));
 /// read why; it is returned too once they close it.
 pub async fn run(options: DashboardOptions) -> Result<(), Failure> {
     if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
-        return Err(Failure::new("the dashboard needs a terminal, and this is none")
-            .hint("`p2pnet watch --plain` prints one line per change, `p2pnet start-network` starts without a screen"));
+        return Err(Failure::new("the dashboard needs a terminal, and this is none").hint(
+            "`p2pnet watch --plain` prints one line per change, `p2pnet start-network` starts without a screen",
+        ));
     }
+    // Before the terminal is taken: from here on no signal leaves it behind.
+    let signals = terminal::Signals::listen();
     let mut screen = Screen::enter()?;
     let mut dashboard = Dashboard::open(options, &screen);
-    let ended = dashboard.turn(&mut screen).await;
+    let ended = dashboard.turn(&mut screen, signals).await;
     drop(screen);
     let farewell = ended?;
     dashboard.say_goodbye(&farewell)
@@ -136,8 +139,7 @@ impl Dashboard {
     }
 
     /// The loop.
-    async fn turn(&mut self, screen: &mut Screen) -> Result<Farewell, Failure> {
-        let mut signals = terminal::Signals::listen();
+    async fn turn(&mut self, screen: &mut Screen, mut signals: terminal::Signals) -> Result<Farewell, Failure> {
         let mut second = tokio::time::interval(Duration::from_secs(1));
         second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         self.draw(screen)?;
@@ -262,25 +264,31 @@ impl Dashboard {
 
     /// How to find the network again, on the terminal that was given back.
     fn say_goodbye(&self, farewell: &Farewell) -> Result<(), Failure> {
-        if let crate::model::Opening::Failed(failure) = &self.model.opening {
+        if let Opening::Failed(failure) = &self.model.opening {
             return Err(failure.clone());
         }
         let name = self.model.name.as_ref().map_or("", |name| name.as_str());
         let flag = if name == "p2p_network" { String::new() } else { format!(" --network {name}") };
-        match farewell {
-            Farewell::Stopped => eprintln!("network {name} is stopped and removed"),
-            Farewell::LeftStarting => {
-                eprintln!("the start of network {name} was left half done: `p2pnet{flag}` completes it");
-                eprintln!("`p2pnet stop-network{flag}` removes what there is of it");
+        let mut lines = Vec::new();
+        if let Farewell::Signal(signal) = farewell {
+            lines.push(format!("closed by {signal}"));
+        }
+        match self.model.opening {
+            _ if *farewell == Farewell::Stopped => lines.push(format!("network {name} is stopped and removed")),
+            Opening::Starting => {
+                lines.push(format!("the start of network {name} was left half done: `p2pnet{flag}` completes it"));
+                lines.push(format!("`p2pnet stop-network{flag}` removes what there is of it"));
             }
-            Farewell::LeftRunning | Farewell::Signal(_) if self.cluster.is_none() => {}
-            Farewell::LeftRunning | Farewell::Signal(_) => {
-                if let Farewell::Signal(signal) = farewell {
-                    eprintln!("closed by {signal}");
-                }
-                eprintln!("network {name} keeps running: `p2pnet{flag}` opens it again");
-                eprintln!("`p2pnet stop-network{flag}` stops and removes it");
+            Opening::Open => {
+                lines.push(format!("network {name} keeps running: `p2pnet{flag}` opens it again"));
+                lines.push(format!("`p2pnet stop-network{flag}` stops and removes it"));
             }
+            Opening::Looking | Opening::Failed(_) => {}
+        }
+        // After SIGHUP there may be nobody to tell.
+        let mut stderr = std::io::stderr().lock();
+        for line in lines {
+            let _ = writeln!(stderr, "{line}");
         }
         Ok(())
     }

@@ -117,6 +117,8 @@ fn on_tick(model: &mut Model) -> Vec<Command> {
     if model.notice.as_ref().is_some_and(|notice| !notice.failed && now.since(notice.at) >= NOTICE_MS) {
         model.notice = None;
     }
+    // A verdict may turn with time alone: a ghost grows old.
+    model.stale |= model.runtime.is_some();
     Vec::new()
 }
 

@@ -81,6 +81,11 @@ fn engine_lost() {
 }
 
 #[test]
+fn it_could_not_be_opened() {
+    snapshots("failed", &mut failed_model());
+}
+
+#[test]
 fn help() {
     let mut model = converged_model();
     press(&mut model, KeyCode::Char('?'));
@@ -181,7 +186,8 @@ fn a_state_has_its_colour_and_the_selection_is_reversed() {
     assert!(!buffer[dead].modifier.contains(Modifier::REVERSED));
 
     model.theme = Theme::new(Depth::Mono, false);
-    let colours = draw(&model).content().iter().filter(|cell| cell.fg != Color::Reset || cell.bg != Color::Reset).count();
+    let colours =
+        draw(&model).content().iter().filter(|cell| cell.fg != Color::Reset || cell.bg != Color::Reset).count();
     assert_eq!(colours, 0, "NO_COLOR means no colour");
 }
 

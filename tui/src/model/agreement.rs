@@ -98,6 +98,12 @@ impl Agreement {
         self.marks.iter().filter(move |mark| mark.at >= from)
     }
 
+    /// The last time agreement took.
+    #[must_use]
+    pub fn last_ms(&self) -> Option<u64> {
+        self.times_ms.back().copied()
+    }
+
     /// Of this session's times to converge the one that `percent` of them do not exceed (nearest rank).
     #[must_use]
     pub fn percentile_ms(&self, percent: u32) -> Option<u64> {

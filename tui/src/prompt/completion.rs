@@ -37,7 +37,8 @@ impl Completion {
 /// What could follow `line`, whose cursor is at its end.
 #[must_use]
 pub fn complete(mode: Mode, line: &str, nodes: &[&NodeName]) -> Completion {
-    let start = line.rfind(char::is_whitespace).map_or(0, |at| at + line[at..].chars().next().map_or(1, char::len_utf8));
+    let start =
+        line.rfind(char::is_whitespace).map_or(0, |at| at + line[at..].chars().next().map_or(1, char::len_utf8));
     let (before, word) = line.split_at(start);
     let words: Vec<&str> = before.split_whitespace().collect();
     let mut completion = Completion { before: before.into(), word: word.into(), ..Completion::default() };
@@ -112,7 +113,8 @@ mod tests {
     use super::*;
 
     fn of(line: &str) -> Completion {
-        let names: Vec<NodeName> = std::iter::once(NodeName::bootstrap()).chain((1..=20).map(NodeName::numbered)).collect();
+        let names: Vec<NodeName> =
+            std::iter::once(NodeName::bootstrap()).chain((1..=20).map(NodeName::numbered)).collect();
         complete(Mode::Command, line, &names.iter().collect::<Vec<_>>())
     }
 

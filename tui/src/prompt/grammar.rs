@@ -70,18 +70,90 @@ const SIGNALS: Slot = Slot::Flag(&["--signal KILL", "--signal TERM"]);
 
 /// Every verb there is.
 pub const FORMS: &[Form] = &[
-    Form { names: &["kill", "remove-node"], signature: "NODES [--signal KILL|TERM]", help: "stop nodes: KILL is a crash, TERM leaves politely", slots: &[Slot::Nodes, SIGNALS], read: kill },
-    Form { names: &["down", "stop"], signature: "NODES", help: "stop nodes politely: they say goodbye", slots: &[Slot::Nodes], read: stop },
-    Form { names: &["add", "add-nodes"], signature: "COUNT", help: "grow the network", slots: &[Slot::Number], read: add },
-    Form { names: &["restart", "restart-node"], signature: "NODES", help: "start stopped nodes again, same name, same data", slots: &[Slot::Nodes], read: restart },
-    Form { names: &["pause", "pause-node"], signature: "NODES", help: "freeze nodes: sockets stay open, nobody answers", slots: &[Slot::Nodes], read: pause },
-    Form { names: &["resume", "resume-node"], signature: "NODES", help: "wake frozen nodes", slots: &[Slot::Nodes], read: resume },
-    Form { names: &["send"], signature: "NODE TEXT [to NODE]", help: "say something to everyone, or to one node", slots: &[Slot::Node, Slot::Text, Slot::To], read: send },
-    Form { names: &["send-message"], signature: "NODE TEXT", help: "say something to everyone", slots: &[Slot::Node, Slot::Text], read: send_message },
-    Form { names: &["messages", "get-messages"], signature: "NODE", help: "what has arrived at a node, and the way it took", slots: &[Slot::Node], read: messages },
-    Form { names: &["stop-network"], signature: "[--keep-data]", help: "remove everything of this network (asks first)", slots: &[Slot::Flag(&["--keep-data"])], read: stop_network },
-    Form { names: &["help"], signature: "", help: "keys and verbs", slots: &[], read: |words| words.end(1, Request::Help) },
-    Form { names: &["quit", "exit"], signature: "", help: "close the dashboard", slots: &[], read: |words| words.end(1, Request::Quit) },
+    Form {
+        names: &["kill", "remove-node"],
+        signature: "NODES [--signal KILL|TERM]",
+        help: "stop nodes: KILL is a crash, TERM leaves politely",
+        slots: &[Slot::Nodes, SIGNALS],
+        read: kill,
+    },
+    Form {
+        names: &["down", "stop"],
+        signature: "NODES",
+        help: "stop nodes politely; `down` alone is stop-network",
+        slots: &[Slot::Nodes],
+        read: stop,
+    },
+    Form {
+        names: &["add", "add-nodes"],
+        signature: "COUNT",
+        help: "grow the network",
+        slots: &[Slot::Number],
+        read: add,
+    },
+    Form {
+        names: &["restart", "restart-node"],
+        signature: "NODES",
+        help: "start stopped nodes again, same name, same data",
+        slots: &[Slot::Nodes],
+        read: restart,
+    },
+    Form {
+        names: &["pause", "pause-node"],
+        signature: "NODES",
+        help: "freeze nodes: sockets stay open, nobody answers",
+        slots: &[Slot::Nodes],
+        read: pause,
+    },
+    Form {
+        names: &["resume", "resume-node"],
+        signature: "NODES",
+        help: "wake frozen nodes",
+        slots: &[Slot::Nodes],
+        read: resume,
+    },
+    Form {
+        names: &["send"],
+        signature: "NODE TEXT [to NODE]",
+        help: "say something to everyone, or to one node",
+        slots: &[Slot::Node, Slot::Text, Slot::To],
+        read: send,
+    },
+    Form {
+        names: &["send-message"],
+        signature: "NODE TEXT",
+        help: "say something to everyone",
+        slots: &[Slot::Node, Slot::Text],
+        read: send_message,
+    },
+    Form {
+        names: &["messages", "get-messages"],
+        signature: "NODE",
+        help: "what has arrived at a node, and the way it took",
+        slots: &[Slot::Node],
+        read: messages,
+    },
+    Form {
+        names: &["stop-network"],
+        signature: "[--keep-data]",
+        help: "remove everything of this network (asks first)",
+        slots: &[Slot::Flag(&["--keep-data"])],
+        read: stop_network,
+    },
+    Form {
+        names: &["help"],
+        signature: "",
+        help: "keys and verbs",
+        slots: &[],
+        read: |words| words.end(1, Request::Help),
+    },
+    Form {
+        names: &["quit", "exit"],
+        signature: "",
+        help: "close the dashboard",
+        slots: &[],
+        read: |words| words.end(1, Request::Quit),
+    },
 ];
 
 /// The verb of that name.
@@ -238,6 +310,10 @@ fn kill(words: &Words) -> Result<Request, LineError> {
 }
 
 fn stop(words: &Words) -> Result<Request, LineError> {
+    // The shell's `p2pnet down` takes the whole network down.
+    if words.list.len() == 1 && words.text(0) == Some("down") {
+        return Ok(Request::StopNetwork { keep_data: false });
+    }
     Ok(Request::Verb(Verb::Stop(words.nodes(words.list.len())?, Signal::Term)))
 }
 
@@ -292,7 +368,9 @@ fn said(words: &Words, end: usize) -> Result<String, LineError> {
     let first = words.list.get(2).ok_or_else(|| words.missing("what to say, in quotes if it is more than a word"))?;
     let last = words.list[..end].last().unwrap_or(first);
     let text = match first.quoted {
-        true if end > 3 => return Err(words.wrong(3, format!("nothing is expected at `{}` but `to NODE`", words.list[3].text))),
+        true if end > 3 => {
+            return Err(words.wrong(3, format!("nothing is expected at `{}` but `to NODE`", words.list[3].text)));
+        }
         true => first.text.clone(),
         false => words.line[first.at.start..last.at.end].to_owned(),
     };

@@ -60,6 +60,7 @@ fn what_is_about_the_dashboard() {
     assert_eq!(read("help"), Ok(Request::Help));
     assert_eq!(read("quit"), Ok(Request::Quit));
     assert_eq!(read("stop-network"), Ok(Request::StopNetwork { keep_data: false }));
+    assert_eq!(read("down"), Ok(Request::StopNetwork { keep_data: false }));
     assert_eq!(read("stop-network --keep-data"), Ok(Request::StopNetwork { keep_data: true }));
 }
 

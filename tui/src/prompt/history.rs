@@ -60,7 +60,8 @@ impl History {
     /// The next newer one, and after the newest the line that was being typed.
     pub fn newer(&mut self) -> Option<String> {
         let (from, typed) = self.walk.clone()?;
-        let next = (from + 1..self.lines.len()).find(|at| self.lines[*at].starts_with(&typed) && self.lines[*at] != typed);
+        let next =
+            (from + 1..self.lines.len()).find(|at| self.lines[*at].starts_with(&typed) && self.lines[*at] != typed);
         self.walk = next.map(|at| (at, typed.clone()));
         Some(next.map_or(typed, |at| self.lines[at].clone()))
     }

@@ -37,11 +37,13 @@ impl HistoryFile {
         }
         let text = String::from_utf8_lossy(&bytes);
         let all: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-        let kept: Vec<String> = all[all.len().saturating_sub(LINES_MAX)..].iter().map(|line| (*line).to_owned()).collect();
+        let kept: Vec<String> =
+            all[all.len().saturating_sub(LINES_MAX)..].iter().map(|line| (*line).to_owned()).collect();
         if all.len() > 2 * LINES_MAX {
             // Beside, then over: a crash in between leaves the old one whole.
             let beside = path.with_extension("new");
-            if private(&beside, false).and_then(|mut file| file.write_all((kept.join("\n") + "\n").as_bytes())).is_ok() {
+            if private(&beside, false).and_then(|mut file| file.write_all((kept.join("\n") + "\n").as_bytes())).is_ok()
+            {
                 let _ = fs::rename(beside, path);
             }
         }

@@ -20,8 +20,8 @@ use ratatui::{
         event::{DisableBracketedPaste, EnableBracketedPaste},
         execute, queue,
         terminal::{
-            BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
-            disable_raw_mode, enable_raw_mode, size,
+            BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, EnterAlternateScreen,
+            LeaveAlternateScreen, disable_raw_mode, enable_raw_mode, size,
         },
     },
 };
@@ -60,12 +60,11 @@ impl Screen {
         TAKEN.store(true, Ordering::SeqCst);
         // One write a frame: what is written in pieces is seen in pieces.
         let backend = CrosstermBackend::new(BufWriter::with_capacity(256 * 1024, stdout()));
-        let mut screen = Terminal::new(backend)
-            .map(|terminal| Self { terminal })
-            .inspect_err(|_| give_back())
+        let mut screen =
+            Terminal::new(backend).map(|terminal| Self { terminal }).inspect_err(|_| give_back()).map_err(failed)?;
+        // Not `Terminal::clear`: it asks where the cursor is and waits two seconds for terminals that do not say.
+        execute!(screen.terminal.backend_mut(), EnterAlternateScreen, Clear(ClearType::All), EnableBracketedPaste)
             .map_err(failed)?;
-        execute!(screen.terminal.backend_mut(), EnterAlternateScreen, EnableBracketedPaste).map_err(failed)?;
-        screen.terminal.clear().map_err(failed)?;
         Ok(screen)
     }
 

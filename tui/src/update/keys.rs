@@ -59,7 +59,8 @@ fn on_dialog(model: &mut Model, key: KeyEvent) -> Vec<Command> {
         Dialog::Help(offset) => model.dialog = scrolled(key, offset).map(Dialog::Help),
         Dialog::Answer { title, lines, offset } => {
             let most = u16::try_from(lines.len()).unwrap_or(u16::MAX);
-            model.dialog = scrolled(key, offset).map(|offset| Dialog::Answer { title, lines, offset: offset.min(most) });
+            model.dialog =
+                scrolled(key, offset).map(|offset| Dialog::Answer { title, lines, offset: offset.min(most) });
         }
     }
     Vec::new()

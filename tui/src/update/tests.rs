@@ -123,10 +123,14 @@ impl Story {
     /// The verbs asked for so far.
     fn verbs(&self) -> Vec<&Verb> {
         let verb = |command: &'_ Command| matches!(command, Command::Run { .. });
-        self.asked.iter().filter(|command| verb(command)).filter_map(|command| match command {
-            Command::Run { verb, .. } => Some(verb),
-            _ => None,
-        }).collect()
+        self.asked
+            .iter()
+            .filter(|command| verb(command))
+            .filter_map(|command| match command {
+                Command::Run { verb, .. } => Some(verb),
+                _ => None,
+            })
+            .collect()
     }
 }
 

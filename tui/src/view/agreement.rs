@@ -110,7 +110,12 @@ fn marks(model: &Model, inner: Rect, plot: Rect, buf: &mut Buffer) {
             MarkKind::Up => (theme.symbols.starting, "up", Role::Up),
         };
         if x < plot.right() {
-            row(Rect { x, y: inner.y + plot.height, width: 1, height: 1 }, 0, Span::styled(glyph, theme.style(role)), buf);
+            row(
+                Rect { x, y: inner.y + plot.height, width: 1, height: 1 },
+                0,
+                Span::styled(glyph, theme.style(role)),
+                buf,
+            );
         }
         let text = format!("{word} {} ", mark.count);
         let wide = text.len() as u16;

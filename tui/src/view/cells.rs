@@ -27,14 +27,7 @@ pub(super) fn frame(model: &Model, pane: Pane, title: &str, footer: &str, area: 
 }
 
 /// A frame with any title.
-pub(super) fn boxed(
-    model: &Model,
-    title: Line<'_>,
-    footer: &str,
-    style: Style,
-    area: Rect,
-    buf: &mut Buffer,
-) -> Rect {
+pub(super) fn boxed(model: &Model, title: Line<'_>, footer: &str, style: Style, area: Rect, buf: &mut Buffer) -> Rect {
     let mut block = Block::bordered().border_set(model.theme.border()).border_style(style).title_top(title);
     if !footer.is_empty() && area.width > 30 {
         block = block.title_bottom(Line::from(format!(" {footer} ")).right_aligned());
@@ -86,6 +79,23 @@ pub(super) fn clip(text: &str, columns: usize, ellipsis: &str) -> String {
         cut.push_str(ellipsis);
     }
     cut
+}
+
+/// Words in lines of at most `columns`.
+pub(super) fn wrap(text: &str, columns: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        if !line.is_empty() && width(&line) + width(word) + 1 > columns {
+            lines.push(std::mem::take(&mut line));
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(&clip(word, columns, "~"));
+    }
+    lines.push(line);
+    lines
 }
 
 /// A text in a column of fixed width, cut or filled up.

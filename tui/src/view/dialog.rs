@@ -8,7 +8,7 @@ use ratatui::{
 };
 
 use super::{
-    cells::{boxed, clip, row, width},
+    cells::{boxed, clip, row, width, wrap},
     help,
     theme::Role,
 };
@@ -18,7 +18,9 @@ pub(super) fn draw(model: &Model, screen: Rect, buf: &mut Buffer) {
     let Some(dialog) = &model.dialog else { return };
     let theme = &model.theme;
     match dialog {
-        Dialog::Help(offset) => popup(model, " Help ", "j k scroll, Esc closes", help::lines(theme), *offset, screen, buf),
+        Dialog::Help(offset) => {
+            popup(model, " Help ", "j k scroll, Esc closes", help::lines(theme), *offset, screen, buf)
+        }
         Dialog::Answer { title, lines, offset } => {
             let columns = usize::from(screen.width).saturating_sub(8);
             let lines = lines.iter().map(|line| Line::raw(clip(line, columns, theme.symbols.ellipsis))).collect();
@@ -27,6 +29,7 @@ pub(super) fn draw(model: &Model, screen: Rect, buf: &mut Buffer) {
         }
         Dialog::Confirm { question, .. } => {
             let lines = wrap(question, usize::from(screen.width).saturating_sub(10).min(70));
+            let lines = lines.into_iter().map(Line::raw).collect();
             popup(model, " Really? ", "y yes, n no", lines, 0, screen, buf);
         }
         Dialog::Quit => popup(model, " Quit ", "", quit(model), 0, screen, buf),
@@ -48,23 +51,6 @@ fn quit(model: &Model) -> Vec<Line<'static>> {
         Opening::Open => lines.push(Line::styled("Ctrl-C again leaves it running too.", muted)),
         Opening::Looking | Opening::Failed(_) => return vec![Line::raw("Enter  quit"), Line::raw("Esc    stay here")],
     }
-    lines
-}
-
-/// Words in lines of at most `columns`.
-fn wrap(text: &str, columns: usize) -> Vec<Line<'static>> {
-    let mut lines = Vec::new();
-    let mut line = String::new();
-    for word in text.split_whitespace() {
-        if !line.is_empty() && width(&line) + width(word) + 1 > columns {
-            lines.push(Line::raw(std::mem::take(&mut line)));
-        }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(&clip(word, columns, "~"));
-    }
-    lines.push(Line::raw(line));
     lines
 }
 

@@ -174,7 +174,7 @@ fn past_times(model: &Model) -> String {
     let show = |ms: Option<u64>| ms.map_or_else(|| none.to_owned(), duration);
     format!(
         "last {}  p50 {}  p99 {}",
-        show(model.picture.summary.converged_in_ms),
+        show(model.picture.summary.converged_in_ms.or(model.agreement.last_ms())),
         show(model.agreement.percentile_ms(50)),
         show(model.agreement.percentile_ms(99))
     )
@@ -205,9 +205,9 @@ fn wide(model: &Model, layout: &Layout, buf: &mut Buffer) {
     ]);
     let counts = &summary.nodes;
     let groups: [(u16, &str, Line<'static>, Line<'static>); 6] = [
-        (26, "VERDICT", Line::from(verdict(model)), Line::from(part(host_bound(model), Role::Warning, model))),
+        (20, "VERDICT", Line::from(verdict(model)), Line::from(part(host_bound(model), Role::Warning, model))),
         (
-            31,
+            32,
             "NODES",
             Line::from(part(format!("{} of {} up", counts.up, counts.wanted), Role::Title, model)),
             Line::from(vec![
@@ -217,7 +217,7 @@ fn wide(model: &Model, layout: &Layout, buf: &mut Buffer) {
             ]),
         ),
         (
-            24,
+            22,
             "MEMBERSHIP",
             Line::from(part(format!("{agreement} agree"), agreement_role, model)),
             Line::from(vec![
@@ -226,13 +226,18 @@ fn wide(model: &Model, layout: &Layout, buf: &mut Buffer) {
             ]),
         ),
         (
-            31,
+            34,
             "TIME TO CONVERGE",
             Line::from(part(clock, clock_role, model)),
             Line::from(part(past_times(model), Role::Muted, model)),
         ),
-        (30, "MESSAGES", Line::from(format!("{} accepted", count(messages.accepted))), arrived),
-        (18, "HOST", Line::from(part(host_text, host_role, model)), Line::from(part(host_total(model), Role::Muted, model))),
+        (33, "MESSAGES", Line::from(format!("{} accepted", count(messages.accepted))), arrived),
+        (
+            18,
+            "HOST",
+            Line::from(part(host_text, host_role, model)),
+            Line::from(part(host_total(model), Role::Muted, model)),
+        ),
     ];
     let mut x = layout.header.x;
     for (columns, label, value, detail) in groups {

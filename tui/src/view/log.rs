@@ -13,8 +13,10 @@ use super::{
 use crate::model::{Model, log::LogLine, pane::Pane};
 
 pub(super) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
-    let follow = if model.log.back == 0 { "follows".to_owned() } else { format!("{} below (G follows)", model.log.back) };
-    let title = format!("{} lines {} UTC {} {follow}", model.log.len(), model.theme.symbols.dot, model.theme.symbols.dot);
+    let follow =
+        if model.log.back == 0 { "follows".to_owned() } else { format!("{} below (G follows)", model.log.back) };
+    let title =
+        format!("{} lines {} UTC {} {follow}", model.log.len(), model.theme.symbols.dot, model.theme.symbols.dot);
     let inner = frame(model, Pane::Log, &title, "", area, buf);
     lines(model, inner, buf);
 }

@@ -10,7 +10,7 @@ use ratatui::{
 };
 
 use super::{
-    cells::{age, bytes, frame, pad, restyle, row},
+    cells::{age, bytes, frame, pad, restyle, row, wrap},
     theme::{Role, Theme},
 };
 use crate::{
@@ -50,7 +50,8 @@ pub(super) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
     let nodes = &model.picture.nodes;
     let view = &model.nodes;
     let symbols = &model.theme.symbols;
-    let filter = if view.filter.is_empty() { String::new() } else { format!(" {} filter {}", symbols.dot, view.filter) };
+    let filter =
+        if view.filter.is_empty() { String::new() } else { format!(" {} filter {}", symbols.dot, view.filter) };
     let order = format!("sort {}{}", view.sort.heading(), if view.reversed { " reversed" } else { "" });
     let title = format!("{} of {}{filter} {} {order}", view.order.len(), nodes.len(), symbols.dot);
     let at = view.position(nodes).map_or(0, |at| at + 1);
@@ -62,7 +63,14 @@ pub(super) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
     let columns = fitting(usize::from(inner.width));
     row(inner, 0, headings(model, &columns), buf);
     if view.order.is_empty() {
-        row(inner, 2, Line::styled(format!("   {}", empty(model)), model.theme.style(Role::Muted)), buf);
+        let why = match &model.opening {
+            Opening::Failed(failure) => failure.to_string(),
+            _ => empty(model).to_owned(),
+        };
+        let columns = usize::from(inner.width).saturating_sub(6).max(1);
+        for (i, line) in why.lines().flat_map(|line| wrap(line, columns)).enumerate() {
+            row(inner, i + 2, Line::styled(format!("   {line}"), model.theme.style(Role::Muted)), buf);
+        }
         return;
     }
     let height = usize::from(inner.height).saturating_sub(1);
@@ -81,7 +89,7 @@ fn empty(model: &Model) -> &'static str {
         }
         Opening::Looking => "asking the container engine for a running network",
         Opening::Starting => "nodes appear here as they start",
-        Opening::Failed(_) => "no network: the reason is above",
+        Opening::Failed(_) => "no network",
         Opening::Open => "no nodes yet: `:add 5` adds five",
     }
 }

@@ -1,7 +1,11 @@
 //! The selected node's member table: whom it believes alive, since when, and who accused whom. Trouble first.
 
 use p2pnet_shared::{api::MemberDetail, wire::membership::Status};
-use ratatui::{buffer::Buffer, layout::Rect, text::{Line, Span}};
+use ratatui::{
+    buffer::Buffer,
+    layout::Rect,
+    text::{Line, Span},
+};
 
 use super::{
     cells::{age, clip, frame, pad, row},
@@ -37,7 +41,12 @@ pub(super) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
     let stale = if age_ms > 5_000 { format!("{} old", age(age_ms)) } else { String::new() };
     let footer = model.peers.error.as_ref().map_or(stale, |error| clip(error, 60, theme.symbols.ellipsis));
     let inner = frame(model, Pane::Peers, &title, &footer, area, buf);
-    row(inner, 0, Line::styled("   MEMBER       STATE      INC     SINCE  LINK  ACCUSED BY", theme.style(Role::Muted)), buf);
+    row(
+        inner,
+        0,
+        Line::styled("   MEMBER       STATE      INC     SINCE  LINK  ACCUSED BY", theme.style(Role::Muted)),
+        buf,
+    );
     let height = usize::from(inner.height).saturating_sub(1);
     for (i, member) in in_order(&reply.members).into_iter().skip(model.peers.offset).take(height).enumerate() {
         row(inner, i + 1, line(theme, member, age_ms, usize::from(inner.width)), buf);

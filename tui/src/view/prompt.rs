@@ -32,7 +32,12 @@ pub(super) fn draw(model: &Model, layout: &Layout, buf: &mut Buffer) -> Option<P
         let note = " enlarge the terminal, or use `p2pnet watch --plain`";
         if screen.height > 2 {
             let line = clip(note, usize::from(screen.width), model.theme.symbols.ellipsis);
-            row(Rect { y: screen.y + 1, height: 1, ..screen }, 0, Line::styled(line, model.theme.style(Role::Muted)), buf);
+            row(
+                Rect { y: screen.y + 1, height: 1, ..screen },
+                0,
+                Line::styled(line, model.theme.style(Role::Muted)),
+                buf,
+            );
         }
     }
     let names: Vec<_> = model.picture.nodes.iter().map(|node| &node.name).collect();

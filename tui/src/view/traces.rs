@@ -22,7 +22,8 @@ pub(super) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
     let symbols = &model.theme.symbols;
     let traces = &model.picture.traces;
     let title = format!("{} shown {} Enter unfolds", traces.len(), symbols.dot);
-    let footer = model.picture.traces.get(model.trace_position()).map_or_else(String::new, |trace| trace.id.to_string());
+    let footer =
+        model.picture.traces.get(model.trace_position()).map_or_else(String::new, |trace| trace.id.to_string());
     let inner = frame(model, Pane::Traces, &title, &footer, area, buf);
     list(model, inner, buf);
 }
@@ -72,7 +73,7 @@ pub(super) fn summary(model: &Model, trace: &Trace, columns: usize) -> Line<'sta
     let mut spans = vec![
         Span::styled(format!(" {glyph} "), theme.style(role)),
         Span::styled(pad(&origin, 10, false, symbols.ellipsis), theme.style(Role::Up)),
-        Span::raw(format!(" {} ", pad(&text, 14, false, symbols.ellipsis))),
+        Span::raw(format!(" {} ", pad(&text, (columns / 6).clamp(12, 40), false, symbols.ellipsis))),
         Span::styled(pad(&format!("{}/{}", trace.delivered, trace.expected), 9, true, ""), theme.style(role)),
         Span::raw(pad(&format!("{} ms", trace.last_ms()), 9, true, "")),
         Span::raw(pad(&hops(trace.hops_max()), 8, true, "")),
@@ -85,7 +86,10 @@ pub(super) fn summary(model: &Model, trace: &Trace, columns: usize) -> Line<'sta
         && columns > used + 12
     {
         let way = way(model, &farthest.path);
-        spans.push(Span::styled(format!("  {}", clip(&way, columns - used - 3, symbols.ellipsis)), theme.style(Role::Path)));
+        spans.push(Span::styled(
+            format!("  {}", clip(&way, columns - used - 3, symbols.ellipsis)),
+            theme.style(Role::Path),
+        ));
     }
     Line::from(spans)
 }
@@ -142,4 +146,3 @@ fn unfolded(model: &Model, trace: &Trace, offset: usize, height: usize, columns:
 fn duration_ms(ms: u64) -> String {
     if ms < 10_000 { format!("{ms} ms") } else { duration(ms) }
 }
-

@@ -17,7 +17,7 @@ use p2pnet_shared::{
 };
 
 /// 2025-11-21 12:34:23.902 UTC.
-pub const NOW: UnixMillis = UnixMillis(1_763_728_463_902);
+pub(crate) const NOW: UnixMillis = UnixMillis(1_763_728_463_902);
 
 fn ago(ms: u64) -> UnixMillis {
     UnixMillis(NOW.0 - ms)
@@ -31,7 +31,7 @@ fn new_model() -> Model {
     Model::new(NOW, (160, 45), Theme::new(Depth::Indexed, false), "p2p_network".parse().unwrap())
 }
 
-pub fn starting_model() -> Model {
+pub(crate) fn starting_model() -> Model {
     let mut model = new_model();
     update(&mut model, NOW, Message::StartBegun);
     let progress = Progress { step: "starting nodes", done: 37, total: 101 };
@@ -40,7 +40,7 @@ pub fn starting_model() -> Model {
 }
 
 /// A network of the bootstrap and `peers` peers that all agree.
-pub fn many_model(peers: u32) -> Model {
+pub(crate) fn many_model(peers: u32) -> Model {
     let mut model = new_model();
     let runtime = RuntimeInfo {
         kind: "docker",
@@ -54,7 +54,8 @@ pub fn many_model(peers: u32) -> Model {
     let view: ViewDigest = all.iter().collect();
     model.picture.at = NOW;
     model.picture.nodes = (0..=peers).map(|i| node(i, view)).collect();
-    model.picture.traces = vec![trace(2, "pear", 41, peers + 1, peers + 1), trace(1, "apple", 55, peers + 1, peers + 1)];
+    model.picture.traces =
+        vec![trace(2, "pear", 41, peers + 1, peers + 1), trace(1, "apple", 55, peers + 1, peers + 1)];
     model.picture.summary = Summary {
         network: model.name.clone(),
         runtime: "docker".into(),
@@ -86,7 +87,7 @@ fn line(model: &mut Model, ms: u64, who: &str, kind: ChangeKind, text: &str) {
     model.log.push(LogLine { at: ago(ms), who: who.into(), kind, role, text: text.into() });
 }
 
-pub fn converged_model() -> Model {
+pub(crate) fn converged_model() -> Model {
     many_model(100)
 }
 
@@ -136,7 +137,7 @@ fn trace(seq: u64, text: &str, last_ms: u64, delivered: u32, expected: u32) -> T
 }
 
 /// node7 was killed 3.1 s ago; a few have noticed.
-pub fn one_dead_model() -> Model {
+pub(crate) fn one_dead_model() -> Model {
     let mut model = converged_model();
     let right: ViewDigest = (0..=100).filter(|i| *i != 7).map(name).collect::<Vec<_>>().iter().collect();
     for (i, node) in model.picture.nodes.iter_mut().enumerate() {
@@ -171,19 +172,20 @@ pub fn one_dead_model() -> Model {
     model
 }
 
-pub fn engine_lost_model() -> Model {
+pub(crate) fn engine_lost_model() -> Model {
     let mut model = converged_model();
     let why = "connection refused on unix:///var/run/docker.sock".to_owned();
     model.picture.engine_lost = Some((ago(12_000), why));
     model.picture.summary.verdict = Verdict::Unknown;
     model.picture.summary.converged = false;
-    let failure = Failure::new("could not stop `node7`: the engine does not answer").hint("start it with `systemctl start docker`");
+    let failure = Failure::new("could not stop `node7`: the engine does not answer")
+        .hint("start it with `systemctl start docker`");
     model.notify(true, failure.to_string().replace('\n', "  "));
     model
 }
 
 /// As node `observer` sees them.
-pub fn with_members(model: &mut Model, observer: u32) {
+pub(crate) fn with_members(model: &mut Model, observer: u32) {
     let members = (0..=100).filter(|i| *i != observer).map(|i| MemberDetail {
         name: name(i),
         address: format!("http://{}:5000", name(i)),
@@ -208,8 +210,8 @@ pub fn with_members(model: &mut Model, observer: u32) {
     model.peers.table = Some((NOW, reply));
 }
 
-#[allow(dead_code, reason = "used by the screens of a network that could not be opened")]
-pub fn failed_model() -> Model {
+/// None runs and none could be started.
+pub(crate) fn failed_model() -> Model {
     let mut model = new_model();
     let failure = Failure::new("port 5003 is already in use").hint("choose ports with `--base-port 8000`");
     update(&mut model, NOW, Message::OpeningFailed(failure));
