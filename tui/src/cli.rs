@@ -7,7 +7,7 @@ pub mod dispatch;
 
 use std::{ffi::OsString, net::IpAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use p2pnet_shared::{NetworkName, NodeName};
 
 use crate::{
@@ -46,6 +46,12 @@ pub struct Cli {
     /// How to start a network for the dashboard if none runs.
     #[command(flatten)]
     pub start: StartOptions,
+    /// Draw the dashboard with ASCII characters only.
+    #[arg(long)]
+    pub ascii: bool,
+    /// Draw the dashboard without colours; so does NO_COLOR.
+    #[arg(long)]
+    pub no_color: bool,
 }
 
 /// Which network.
@@ -332,17 +338,20 @@ pub enum Parsed {
 
 /// Understands a command line, program name first.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Parsed {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let verb = args.get(1).and_then(|verb| verb.to_str()).filter(|verb| Cli::command().find_subcommand(verb).is_some());
+    let help = verb.map_or_else(|| "p2pnet --help".into(), |verb| format!("p2pnet {verb} --help"));
     match Cli::try_parse_from(args) {
         Ok(cli) => Parsed::Do(Box::new(cli)),
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             Parsed::Print(error.render().to_string())
         }
-        Err(error) => Parsed::Wrong(usage_failure(&error.render().to_string())),
+        Err(error) => Parsed::Wrong(usage_failure(&error.render().to_string(), &help)),
     }
 }
 
 /// clap's message in the form of our own: what is wrong on one line, what to do on the next.
-fn usage_failure(message: &str) -> Failure {
+fn usage_failure(message: &str, help: &str) -> Failure {
     let mut paragraphs = message.split("\n\n");
     let first = paragraphs.next().unwrap_or_default();
     let error = first.trim().strip_prefix("error: ").unwrap_or(first);
@@ -356,15 +365,13 @@ fn usage_failure(message: &str) -> Failure {
         (Some(tip), ..) => tip.to_owned(),
         (None, Some(possible), _) => possible.trim_matches(['[', ']']).to_owned(),
         (None, None, Some(usage)) => format!("usage: {usage}"),
-        (None, None, None) => "see `p2pnet --help`".to_owned(),
+        (None, None, None) => format!("see `{help}`"),
     };
     Failure::new(error).hint(hint)
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

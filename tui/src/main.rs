@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use p2pnet::{
-    cli::{self, Parsed, StartOptions},
+    cli::{self, Cli, Parsed},
     failure::Failure,
+    runtime::DashboardOptions,
 };
 
 fn main() -> ExitCode {
@@ -22,7 +23,19 @@ fn main() -> ExitCode {
 }
 
 /// Opens the dashboard, starting a network if none runs.
-fn dashboard(start: StartOptions) -> Result<(), Failure> {
-    let network = start.which.network;
-    Err(Failure::new(format!("the dashboard of `{network}` cannot be opened")).hint("use the verbs: `p2pnet --help`"))
+fn dashboard(cli: Cli) -> Result<(), Failure> {
+    let (start, ascii, no_color) = (cli.start, cli.ascii, cli.no_color);
+    let options = DashboardOptions {
+        settings: start.settings()?,
+        nodes: start.nodes,
+        runtime: start.which.runtime.into(),
+        ascii,
+        no_color,
+    };
+    let tasks = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let tasks = tasks.map_err(|error| Failure::new(format!("could not start: {error}")))?;
+    let ended = tasks.block_on(p2pnet::runtime::run(options));
+    // A verb that is still at work in the background must not keep a closed dashboard waiting.
+    tasks.shutdown_timeout(std::time::Duration::from_millis(200));
+    ended
 }

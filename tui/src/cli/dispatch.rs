@@ -2,7 +2,7 @@
 
 use std::{io::Write, process::ExitCode, time::Duration};
 
-use super::{Cli, Command, Nodes, StartOptions, Which};
+use super::{Cli, Command, Nodes, Which};
 use crate::{
     cluster::Cluster,
     failure::Failure,
@@ -19,13 +19,13 @@ use crate::{
 const INTERRUPTED: u8 = 130;
 
 /// What opens the dashboard on a network; `main` hands it in so that the verbs do not depend on the screen.
-pub type Dashboard = fn(StartOptions) -> Result<(), Failure>;
+pub type Dashboard = fn(Cli) -> Result<(), Failure>;
 
 /// Carries out a command line.
 #[must_use]
 pub fn run(cli: Cli, dashboard: Dashboard) -> ExitCode {
     let Some(command) = cli.command else {
-        return finish(dashboard(cli.start).map(|()| ExitCode::SUCCESS));
+        return finish(dashboard(cli).map(|()| ExitCode::SUCCESS));
     };
     if let Command::Gateway(_) = command {
         log_to_stderr();
