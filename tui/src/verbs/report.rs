@@ -176,7 +176,7 @@ fn clock(at: UnixMillis) -> String {
 #[must_use]
 pub fn seconds(time: Duration) -> String {
     let tenths = time.as_millis() / 100;
-    if tenths % 10 == 0 { format!("{} s", tenths / 10) } else { format!("{}.{} s", tenths / 10, tenths % 10) }
+    if tenths.is_multiple_of(10) { format!("{} s", tenths / 10) } else { format!("{}.{} s", tenths / 10, tenths % 10) }
 }
 
 /// `status --json`: the summary, and who runs the network and why.
