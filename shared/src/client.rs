@@ -1,1 +1,231 @@
-//! Typed client for a node's HTTP surface.
+//! Typed client for a node's HTTP surface (contract §2), straight or through the gateway.
+//!
+//! ```text
+//! Client::new("http://127.0.0.1:5007")                      ──▶ node7
+//! Client::through("http://127.0.0.1:41234", token, node7)   ──▶ gateway /nodes/node7/… ──▶ node7
+//! ```
+//! Every request has a deadline. What the server says in its `error` is what the caller gets to read.
+
+use std::time::Duration;
+
+use reqwest::{Method, RequestBuilder, StatusCode};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    api::{
+        BroadcastReply, BroadcastRequest, ErrorReply, HealthReply, MembersReply, MessageReply, MessageRequest,
+        MessagesReply, PeersReply, SendRequest, StatusReply,
+    },
+    id::{MessageId, NodeName},
+};
+
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(3);
+/// How long a whole request may take: more than the gateway gives a node, so that its explanation arrives.
+const REQUEST: Duration = Duration::from_secs(15);
+
+/// Why a request did not give what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The server answered with an error; nothing was done.
+    #[error("{error} (status {status})")]
+    Refused {
+        /// 4xx or 5xx.
+        status: u16,
+        /// What the server says is wrong, and what to do.
+        error: String,
+    },
+    /// Nobody answered in time. Whether the request had an effect is not known.
+    #[error("no answer from {url} within {} s", REQUEST.as_secs())]
+    Deadline {
+        /// Whom we asked.
+        url: String,
+    },
+    /// The connection could not be made or broke.
+    #[error("could not reach {url}: {cause}")]
+    Unreachable {
+        /// Whom we asked.
+        url: String,
+        /// The innermost cause: `Connection refused`.
+        cause: String,
+    },
+    /// The answer is not what this version of p2pnet understands.
+    #[error("{url} answered with something else than expected: {cause}")]
+    Strange {
+        /// Whom we asked.
+        url: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+}
+
+/// One node's HTTP surface. Cheap to clone; clones share their connections.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base: String,
+    token: Option<String>,
+}
+
+impl Client {
+    /// A node at `base`, `http://127.0.0.1:5007`.
+    ///
+    /// # Errors
+    /// When the operating system gives no source of chance or no sockets; a retry may help.
+    pub fn new(base: &str) -> Result<Self, ClientError> {
+        let base = base.trim_end_matches('/').to_owned();
+        let http = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT).timeout(REQUEST).build();
+        let http = http.map_err(|e| ClientError::Unreachable { url: base.clone(), cause: root_cause(&e) })?;
+        Ok(Self { http, base, token: None })
+    }
+
+    /// The node `name` through the gateway at `gateway`.
+    ///
+    /// # Errors
+    /// As [`Client::new`].
+    pub fn through(gateway: &str, token: &str, name: &NodeName) -> Result<Self, ClientError> {
+        let base = format!("{}/nodes/{name}", gateway.trim_end_matches('/'));
+        Ok(Self { token: Some(token.to_owned()), ..Self::new(&base)? })
+    }
+
+    /// `GET /status`.
+    ///
+    /// # Errors
+    /// [`ClientError`]; asking again is harmless.
+    pub async fn status(&self) -> Result<StatusReply, ClientError> {
+        self.get("/status").await
+    }
+
+    /// `GET /health`; a node that is not healthy answers too, and says why.
+    ///
+    /// # Errors
+    /// [`ClientError`]; asking again is harmless.
+    pub async fn health(&self) -> Result<HealthReply, ClientError> {
+        let (status, bytes) = self.ask(self.request(Method::GET, "/health")).await?;
+        // 503 is an answer here, but only if it is the node's own.
+        match serde_json::from_slice(&bytes) {
+            Ok(health) => Ok(health),
+            Err(_) if !status.is_success() => Err(refused(status, &bytes)),
+            Err(error) => Err(self.strange("/health", &error)),
+        }
+    }
+
+    /// `GET /peers`.
+    ///
+    /// # Errors
+    /// [`ClientError`]; asking again is harmless.
+    pub async fn peers(&self) -> Result<PeersReply, ClientError> {
+        self.get("/peers").await
+    }
+
+    /// `GET /members`.
+    ///
+    /// # Errors
+    /// [`ClientError`]; asking again is harmless.
+    pub async fn members(&self) -> Result<MembersReply, ClientError> {
+        self.get("/members").await
+    }
+
+    /// `GET /messages`, those after `since` only.
+    ///
+    /// # Errors
+    /// [`ClientError`]; asking again is harmless.
+    pub async fn messages(&self, since: Option<&MessageId>) -> Result<MessagesReply, ClientError> {
+        match since {
+            Some(id) => self.get(&format!("/messages?since={id}")).await,
+            None => self.get("/messages").await,
+        }
+    }
+
+    /// `POST /broadcast`: this node says `msg` to everyone.
+    ///
+    /// # Errors
+    /// [`ClientError`]; after `Deadline` it may have been accepted all the same.
+    pub async fn broadcast(&self, msg: &str) -> Result<BroadcastReply, ClientError> {
+        self.post("/broadcast", &BroadcastRequest { msg: msg.to_owned(), ttl: None }).await
+    }
+
+    /// `POST /message`: `sender` says `msg` to this node.
+    ///
+    /// # Errors
+    /// [`ClientError`]; after `Deadline` it may have arrived all the same.
+    pub async fn message(&self, sender: &str, msg: &str) -> Result<MessageReply, ClientError> {
+        self.post("/message", &MessageRequest { sender: sender.to_owned(), msg: msg.to_owned() }).await
+    }
+
+    /// `POST /send`: this node says `msg` to the member `to`.
+    ///
+    /// # Errors
+    /// [`ClientError`]; after `Deadline` it may have arrived all the same.
+    pub async fn send(&self, to: &NodeName, msg: &str) -> Result<MessageReply, ClientError> {
+        self.post("/send", &SendRequest { to: to.clone(), msg: msg.to_owned() }).await
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.expect(path, self.request(Method::GET, path)).await
+    }
+
+    async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
+        self.expect(path, self.request(Method::POST, path).json(body)).await
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.base));
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    async fn expect<T: DeserializeOwned>(&self, path: &str, request: RequestBuilder) -> Result<T, ClientError> {
+        let (status, bytes) = self.ask(request).await?;
+        if !status.is_success() {
+            return Err(refused(status, &bytes));
+        }
+        serde_json::from_slice(&bytes).map_err(|error| self.strange(path, &error))
+    }
+
+    async fn ask(&self, request: RequestBuilder) -> Result<(StatusCode, Vec<u8>), ClientError> {
+        let failed = |error: reqwest::Error| {
+            let url = self.base.clone();
+            if error.is_timeout() {
+                return ClientError::Deadline { url };
+            }
+            ClientError::Unreachable { url, cause: root_cause(&error) }
+        };
+        let reply = request.send().await.map_err(failed)?;
+        let status = reply.status();
+        Ok((status, reply.bytes().await.map_err(failed)?.to_vec()))
+    }
+
+    fn strange(&self, path: &str, error: &serde_json::Error) -> ClientError {
+        ClientError::Strange { url: format!("{}{path}", self.base), cause: error.to_string() }
+    }
+}
+
+fn refused(status: StatusCode, body: &[u8]) -> ClientError {
+    let said = serde_json::from_slice::<ErrorReply>(body).map(|reply| reply.error);
+    let error = said.unwrap_or_else(|_| status.canonical_reason().unwrap_or("refused").to_owned());
+    ClientError::Refused { status: status.as_u16(), error }
+}
+
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_server_says_is_what_the_caller_reads() {
+        let error = refused(StatusCode::BAD_REQUEST, br#"{"error":"no `msg`: send {\"msg\":\"...\"}"}"#);
+        assert_eq!(error.to_string(), "no `msg`: send {\"msg\":\"...\"} (status 400)");
+        let error = refused(StatusCode::BAD_GATEWAY, b"<html>");
+        assert_eq!(error.to_string(), "Bad Gateway (status 502)");
+    }
+}

@@ -51,3 +51,17 @@ pub struct Change {
     /// One line for people, without time and node.
     pub text: String,
 }
+
+impl Change {
+    pub(super) fn of(at: UnixMillis, kind: ChangeKind, node: &NodeName, text: impl Into<String>) -> Self {
+        Self { at, kind, node: Some(node.clone()), text: text.into() }
+    }
+
+    pub(super) fn all(at: UnixMillis, kind: ChangeKind, text: impl Into<String>) -> Self {
+        Self { at, kind, node: None, text: text.into() }
+    }
+
+    pub(super) fn watch(at: UnixMillis, text: impl Into<String>) -> Self {
+        Self::all(at, ChangeKind::Watch, text)
+    }
+}

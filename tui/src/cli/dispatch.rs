@@ -1,0 +1,156 @@
+//! From a command line to its exit code. Data goes to stdout, progress and failures to stderr.
+
+use std::{io::Write, process::ExitCode, time::Duration};
+
+use super::{Cli, Command, Nodes, Which};
+use crate::{
+    cluster::Cluster,
+    failure::Failure,
+    gateway,
+    verb::Verb,
+    verbs::{
+        self, PROGRESS_MAX, doctor,
+        launch::{self, Ended, Start},
+        report,
+    },
+};
+
+/// Ended by Ctrl-C, as shells count it.
+const INTERRUPTED: u8 = 130;
+
+/// What opens the dashboard on a network; `main` hands it in so that the verbs do not depend on the screen.
+pub type Dashboard = fn(Cli) -> Result<(), Failure>;
+
+/// Carries out a command line.
+#[must_use]
+pub fn run(cli: Cli, dashboard: Dashboard) -> ExitCode {
+    let Some(command) = cli.command else {
+        return finish(dashboard(cli).map(|()| ExitCode::SUCCESS));
+    };
+    if let Command::Gateway(_) = command {
+        log_to_stderr();
+    }
+    // The gateway is one small process beside a thousand: one thread does. Verbs fold and print, one does too.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return finish(Err(Failure::new(format!("could not start: {error}")))),
+    };
+    let code = finish(runtime.block_on(carry_out(command)));
+    // Whatever still runs (a resolver, a write to a closed pipe) must not keep a finished verb waiting.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    code
+}
+
+async fn carry_out(command: Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::StartNetwork { start, wait } => {
+            let settings = match start.settings() {
+                Ok(settings) => settings,
+                Err(failure) => return Ok(wrong_usage(&failure)),
+            };
+            let (nodes, runtime) = (start.nodes, start.which.runtime.into());
+            let ended = launch::start(Start { settings, nodes, runtime, wait: Duration::from_secs(wait) }).await?;
+            match ended {
+                Ended::Done(outcome) => say(&outcome.lines),
+                Ended::Interrupted(outcome) => {
+                    outcome.lines.iter().for_each(|line| eprintln!("{line}"));
+                    Ok(ExitCode::from(INTERRUPTED))
+                }
+            }
+        }
+        Command::StopNetwork { which, keep_data } => say(&launch::stop(&find(&which).await?, keep_data).await?.lines),
+        Command::AddNodes { which, count } => verb(&which, Verb::Add(count)).await,
+        Command::RemoveNode { nodes, signal } => about(&nodes, |who| Verb::Stop(who, signal.into())).await,
+        Command::RestartNode(nodes) => about(&nodes, Verb::Restart).await,
+        Command::PauseNode(nodes) => about(&nodes, Verb::Pause).await,
+        Command::ResumeNode(nodes) => about(&nodes, Verb::Resume).await,
+        Command::SendMessage { which, from, text } => verb(&which, Verb::Broadcast { from, text }).await,
+        Command::GetMessages { which, node } => verb(&which, Verb::Messages(node)).await,
+        Command::Status { which, json } => {
+            let cluster = find(&which).await?;
+            let summary = report::status(&cluster).await?;
+            if json {
+                return say(&[format!("{:#}", report::document(&cluster, &summary))]);
+            }
+            say(&report::screen(&cluster, &summary))
+        }
+        Command::Wait { which, goal, timeout } => {
+            let summary = report::wait(&find(&which).await?, goal, timeout).await?;
+            say(&[summary.reason])
+        }
+        Command::Watch { which, json, plain: _ } => {
+            report::watch(&find(&which).await?, json, &mut std::io::stdout()).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Gateway(options) => gateway::run(options).await.map(|()| ExitCode::SUCCESS),
+        Command::Doctor { start } => {
+            let findings = doctor::examine(&start.settings()?, start.nodes, start.which.runtime.into()).await;
+            say(&doctor::lines(&findings))?;
+            match findings.iter().filter(|finding| finding.grade == doctor::Grade::Fails).count() {
+                0 => Ok(ExitCode::SUCCESS),
+                count => Err(Failure::new(format!("{count} of {} checks failed", findings.len()))
+                    .hint("each says above how to mend it")),
+            }
+        }
+    }
+}
+
+async fn about(nodes: &Nodes, order: impl FnOnce(crate::select::Selector) -> Verb) -> Result<ExitCode, Failure> {
+    match nodes.selector() {
+        Ok(who) => verb(&nodes.which, order(who)).await,
+        Err(failure) => Ok(wrong_usage(&failure)),
+    }
+}
+
+fn wrong_usage(failure: &Failure) -> ExitCode {
+    eprintln!("{failure}");
+    ExitCode::from(2)
+}
+
+async fn verb(which: &Which, verb: Verb) -> Result<ExitCode, Failure> {
+    let cluster = find(which).await?;
+    let (progress, shown) = tokio::sync::mpsc::channel(PROGRESS_MAX);
+    let (outcome, ()) = tokio::join!(verbs::run_with(&cluster, verb, progress), launch::show(shown));
+    say(&outcome?.lines)
+}
+
+/// The network that is meant.
+///
+/// # Errors
+/// When there is none of that name.
+pub async fn find(which: &Which) -> Result<Cluster, Failure> {
+    let found = Cluster::find(&which.network, which.runtime.into()).await?;
+    found.ok_or_else(|| {
+        let option = launch::network_option(&which.network);
+        Failure::new(format!("no network `{}` is running", which.network))
+            .hint(format!("start one with `p2pnet start-network{option}`"))
+    })
+}
+
+fn say(lines: &[String]) -> Result<ExitCode, Failure> {
+    let mut out = std::io::stdout().lock();
+    let said = lines.iter().try_for_each(|line| writeln!(out, "{line}")).and_then(|()| out.flush());
+    match said {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(format!("could not write the result: {error}")))
+        }
+        // A reader that went away (`| head`) has seen what it wanted.
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+fn finish(result: Result<ExitCode, Failure>) -> ExitCode {
+    result.unwrap_or_else(|failure| {
+        eprintln!("{failure}");
+        ExitCode::FAILURE
+    })
+}
+
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("P2PNET_LOG");
+    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    // A second initialisation would be our own mistake, and a log twice set up is still a log.
+    let _ = log.try_init();
+}

@@ -1,0 +1,343 @@
+//! What the gateway knows: per node what it last said, folded; and who is reading along.
+//!
+//! Names are interned once and rows are 16 bytes, so a thousand views of a thousand members are 16 MB. A new `Hello`
+//! replaces everything known of a node, the messages of its present life included: its snapshot brings them again.
+//! Every line has a number; a node's history is told as of a number, and a reader skips that node's older lines.
+
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    net::SocketAddr,
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use p2pnet_shared::{
+    Epoch, MessageId, NodeName, UnixMillis, ViewDigest,
+    telemetry::{Delivery, FeedLine, Load, MemberRow, Report},
+    wire::{broadcast::PATH_MAX, membership::Status},
+};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+/// Nodes remembered at most; beyond that a link is refused unless a node whose link is down can be forgotten.
+pub(super) const NODES_MAX: usize = 2_048;
+/// Names remembered at most, in rows and paths; a link that brings more is closed.
+pub(super) const NAMES_MAX: usize = 8_192;
+/// Messages remembered at most; the oldest is forgotten for a new one.
+pub(super) const MESSAGES_MAX: usize = 1_000;
+/// Lines waiting for one reader of the feed. When full, the queue is thrown away and the reader starts over with
+/// `Overrun` and a new history: it never silently misses a line.
+pub(super) const READER_LINES_MAX: usize = 4_096;
+
+/// Why a link may not go on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refused {
+    #[error("a later life of this node has reported")]
+    Superseded,
+    #[error("more names than the gateway remembers")]
+    TooManyNames,
+    #[error("more nodes than the gateway remembers")]
+    TooManyNodes,
+    #[error("a report before its Hello")]
+    NoHello,
+}
+
+/// One link; a node's older link has an older one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LinkId {
+    node: u16,
+    number: u64,
+}
+
+/// One line of the feed as it goes out, with whom it is about and its number.
+#[derive(Debug, Clone)]
+pub(super) struct Line {
+    pub(super) number: u64,
+    pub(super) node: u16,
+    pub(super) bytes: Bytes,
+}
+
+/// A member as one node holds it; its name is its place in the list.
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    epoch: Epoch,
+    incarnation: u32,
+    status: Option<Status>,
+}
+
+#[derive(Debug, Clone)]
+struct Arrival {
+    message: u64,
+    path: Box<[u16]>,
+    at: UnixMillis,
+    /// How often this life of the node reported it; once, unless something is wrong.
+    copies: u8,
+}
+
+#[derive(Debug, Default)]
+struct NodeState {
+    hello: Option<(Uuid, Epoch, SocketAddr)>,
+    rows: Vec<Row>,
+    has_snapshot: bool,
+    view: Option<(ViewDigest, UnixMillis)>,
+    load: Option<Load>,
+    arrivals: VecDeque<Arrival>,
+    /// The link it reports over; `None` while there is none.
+    link: Option<u64>,
+    /// When its link broke.
+    lost_at: UnixMillis,
+    leaving: bool,
+}
+
+#[derive(Debug)]
+struct Message {
+    id: MessageId,
+    text: Option<Arc<str>>,
+}
+
+/// Everything the gateway knows.
+#[derive(Debug, Default)]
+pub(super) struct Store {
+    names: Vec<NodeName>,
+    index: HashMap<NodeName, u16>,
+    nodes: HashMap<u16, NodeState>,
+    /// The recent messages; the first has number `messages_from`.
+    messages: VecDeque<Message>,
+    messages_from: u64,
+    message_numbers: HashMap<MessageId, u64>,
+    readers: Vec<mpsc::Sender<Line>>,
+    lines: u64,
+    links: u64,
+}
+
+impl Store {
+    /// A node opens a link.
+    pub(super) fn open(&mut self, name: &NodeName, epoch: Epoch) -> Result<LinkId, Refused> {
+        let node = self.intern(name)?;
+        let held = self.nodes.get(&node).and_then(|state| state.hello.map(|(_, held, _)| (held, state.link)));
+        if held.is_some_and(|(held, link)| epoch < held && link.is_some()) {
+            return Err(Refused::Superseded);
+        }
+        if !self.nodes.contains_key(&node) && self.nodes.len() >= NODES_MAX {
+            let down = self.nodes.iter().filter(|(_, state)| state.link.is_none());
+            let oldest = down.min_by_key(|(_, state)| state.lost_at).map(|(node, _)| *node);
+            self.nodes.remove(&oldest.ok_or(Refused::TooManyNodes)?);
+        }
+        self.links += 1;
+        self.nodes.entry(node).or_default().link = Some(self.links);
+        Ok(LinkId { node, number: self.links })
+    }
+
+    /// A link ended. Says nothing if the node has a newer one.
+    pub(super) fn close(&mut self, link: LinkId, at: UnixMillis) {
+        let Some(state) = self.nodes.get_mut(&link.node).filter(|state| state.link == Some(link.number)) else {
+            return;
+        };
+        (state.link, state.lost_at) = (None, at);
+        if state.hello.is_some() {
+            let node = self.names[usize::from(link.node)].clone();
+            self.tell(link.node, &FeedLine::Lost { node, at });
+        }
+    }
+
+    /// A node said something over its link.
+    pub(super) fn report(&mut self, link: LinkId, report: Report) -> Result<(), Refused> {
+        let state = self.nodes.get(&link.node).filter(|state| state.link == Some(link.number));
+        let state = state.ok_or(Refused::Superseded)?;
+        if state.hello.is_none() && !matches!(report, Report::Hello { .. }) {
+            return Err(Refused::NoHello);
+        }
+        self.keep(link, &report)?;
+        let node = self.names[usize::from(link.node)].clone();
+        self.tell(link.node, &FeedLine::Report { node, report });
+        Ok(())
+    }
+
+    /// Where a node is reached inside the network.
+    pub(super) fn address(&self, name: &NodeName) -> Option<SocketAddr> {
+        let state = self.nodes.get(self.index.get(name)?)?;
+        state.hello.map(|(_, _, addr)| addr)
+    }
+
+    /// How many nodes are known, and how many links stand.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.nodes.len(), self.nodes.values().filter(|state| state.link.is_some()).count())
+    }
+
+    /// A new reader: from now on every line is queued for it.
+    pub(super) fn subscribe(&mut self) -> mpsc::Receiver<Line> {
+        let (tx, rx) = mpsc::channel(READER_LINES_MAX);
+        self.readers.push(tx);
+        rx
+    }
+
+    /// Everybody whose history there is to tell, in the order people count.
+    pub(super) fn tellers(&self) -> Vec<u16> {
+        let with_hello = self.nodes.iter().filter(|(_, state)| state.hello.is_some()).map(|(node, _)| *node);
+        let mut nodes: Vec<u16> = with_hello.collect();
+        nodes.sort_by_key(|node| self.names[usize::from(*node)].display_order());
+        nodes
+    }
+
+    /// What rebuilds one node's state, as lines, and the number of the last line it includes.
+    pub(super) fn history(&self, node: u16) -> (Bytes, u64) {
+        let mut out = Vec::new();
+        let Some(state) = self.nodes.get(&node) else { return (Bytes::new(), self.lines) };
+        let Some((id, epoch, addr)) = state.hello else { return (Bytes::new(), self.lines) };
+        let name = &self.names[usize::from(node)];
+        let mut say = |report| write_line(&mut out, &FeedLine::Report { node: name.clone(), report });
+        say(Report::Hello { id, epoch, addr });
+        if state.has_snapshot {
+            say(Report::Snapshot { members: self.member_rows(state), deliveries: self.deliveries(state) });
+        }
+        if let Some((digest, at)) = state.view {
+            say(Report::View { digest, at });
+        }
+        if let Some(load) = &state.load {
+            say(Report::Load(load.clone()));
+        }
+        if state.leaving {
+            say(Report::Leaving);
+        }
+        if state.link.is_none() {
+            write_line(&mut out, &FeedLine::Lost { node: name.clone(), at: state.lost_at });
+        }
+        (out.into(), self.lines)
+    }
+
+    fn keep(&mut self, link: LinkId, report: &Report) -> Result<(), Refused> {
+        match report {
+            Report::Hello { id, epoch, addr } => {
+                let state = self.node(link);
+                *state = NodeState { hello: Some((*id, *epoch, *addr)), link: state.link, ..NodeState::default() };
+            }
+            Report::Snapshot { members, deliveries } => {
+                let mut rows = Vec::new();
+                for row in members {
+                    set_row(&mut rows, self.intern(&row.member)?, row);
+                }
+                let state = self.node(link);
+                (state.rows, state.has_snapshot) = (rows, true);
+                state.arrivals.clear();
+                for delivery in deliveries {
+                    self.arrive(link, delivery)?;
+                }
+            }
+            Report::Member { event, .. } => {
+                let member = self.intern(&event.row.member)?;
+                set_row(&mut self.node(link).rows, member, &event.row);
+            }
+            Report::View { digest, at } => self.node(link).view = Some((*digest, *at)),
+            Report::Delivered(delivery) => self.arrive(link, delivery)?,
+            Report::Load(load) => self.node(link).load = Some(load.clone()),
+            Report::Leaving => self.node(link).leaving = true,
+        }
+        Ok(())
+    }
+
+    fn arrive(&mut self, link: LinkId, delivery: &Delivery) -> Result<(), Refused> {
+        let path: Result<Box<[u16]>, Refused> =
+            delivery.path.iter().take(PATH_MAX + 1).map(|name| self.intern(name)).collect();
+        let path = path?;
+        let message = match self.message_numbers.get(&delivery.id) {
+            Some(number) => *number,
+            None => self.new_message(&delivery.id),
+        };
+        let from = self.messages_from;
+        if let Some(text) = &delivery.text
+            && let Some(held) = message.checked_sub(from).and_then(|at| self.messages.get_mut(at as usize))
+            && held.text.is_none()
+        {
+            held.text = Some(text.as_str().into());
+        }
+        let arrivals = &mut self.node(link).arrivals;
+        match arrivals.iter_mut().rev().find(|arrival| arrival.message == message) {
+            Some(again) => again.copies = again.copies.saturating_add(1),
+            None => arrivals.push_back(Arrival { message, path, at: delivery.at, copies: 1 }),
+        }
+        while arrivals.len() > MESSAGES_MAX || arrivals.front().is_some_and(|arrival| arrival.message < from) {
+            arrivals.pop_front();
+        }
+        Ok(())
+    }
+
+    fn new_message(&mut self, id: &MessageId) -> u64 {
+        let number = self.messages_from + self.messages.len() as u64;
+        self.messages.push_back(Message { id: id.clone(), text: None });
+        self.message_numbers.insert(id.clone(), number);
+        if self.messages.len() > MESSAGES_MAX
+            && let Some(old) = self.messages.pop_front()
+        {
+            self.messages_from += 1;
+            self.message_numbers.remove(&old.id);
+        }
+        number
+    }
+
+    fn member_rows(&self, state: &NodeState) -> Vec<MemberRow> {
+        let rows = state.rows.iter().zip(&self.names).filter_map(|(row, name)| {
+            let (member, status) = (name.clone(), row.status?);
+            Some(MemberRow { member, epoch: row.epoch, incarnation: row.incarnation, status })
+        });
+        rows.collect()
+    }
+
+    fn deliveries(&self, state: &NodeState) -> Vec<Delivery> {
+        let mut told = BTreeSet::new();
+        let mut all = Vec::new();
+        for arrival in &state.arrivals {
+            let at = arrival.message.checked_sub(self.messages_from).and_then(|at| usize::try_from(at).ok());
+            let Some(message) = at.and_then(|at| self.messages.get(at)) else { continue };
+            // Near the origin the text comes along, as the node itself reported it.
+            let with_text = arrival.path.len() <= 2 && told.insert(arrival.message);
+            let delivery = Delivery {
+                id: message.id.clone(),
+                path: arrival.path.iter().map(|name| self.names[usize::from(*name)].clone()).collect(),
+                at: arrival.at,
+                text: message.text.as_ref().filter(|_| with_text).map(ToString::to_string),
+            };
+            all.extend(std::iter::repeat_n(delivery, usize::from(arrival.copies)));
+        }
+        all
+    }
+
+    /// Hands a line to every reader. Who cannot take it is let go and starts over.
+    fn tell(&mut self, node: u16, line: &FeedLine) {
+        self.lines += 1;
+        if self.readers.is_empty() {
+            return;
+        }
+        let mut bytes = Vec::new();
+        write_line(&mut bytes, line);
+        let line = Line { number: self.lines, node, bytes: bytes.into() };
+        self.readers.retain(|reader| reader.try_send(line.clone()).is_ok());
+    }
+
+    fn node(&mut self, link: LinkId) -> &mut NodeState {
+        self.nodes.entry(link.node).or_default()
+    }
+
+    fn intern(&mut self, name: &NodeName) -> Result<u16, Refused> {
+        if let Some(number) = self.index.get(name) {
+            return Ok(*number);
+        }
+        let number = u16::try_from(self.names.len()).ok().filter(|number| usize::from(*number) < NAMES_MAX);
+        let number = number.ok_or(Refused::TooManyNames)?;
+        self.names.push(name.clone());
+        self.index.insert(name.clone(), number);
+        Ok(number)
+    }
+}
+
+fn set_row(rows: &mut Vec<Row>, member: u16, row: &MemberRow) {
+    let member = usize::from(member);
+    if rows.len() <= member {
+        rows.resize(member + 1, Row { epoch: Epoch(0), incarnation: 0, status: None });
+    }
+    rows[member] = Row { epoch: row.epoch, incarnation: row.incarnation, status: Some(row.status) };
+}
+
+pub(super) fn write_line(out: &mut Vec<u8>, line: &FeedLine) {
+    serde_json::to_writer(&mut *out, line).expect("a feed line is plain data");
+    out.push(b'\n');
+}

@@ -1,0 +1,250 @@
+//! A real gateway on a free port, nodes made by hand on its links, and the very feed reader and client that verbs use.
+
+use std::time::Duration;
+
+use p2pnet_shared::{
+    Epoch, MessageId, NodeName,
+    client::{Client, ClientError},
+    telemetry::{Delivery, FeedLine, Load, MemberEvent, MemberEventKind, MemberRow, Report},
+    wire::{Hello, LINK_PREFACE, REPORT_MAX_BYTES, membership::Status},
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::*;
+use crate::{cluster::GatewayAddress, feed::Feed};
+
+const SOON: Duration = Duration::from_secs(10);
+
+async fn gateway() -> GatewayAddress {
+    let options = GatewayOptions {
+        network: "lab".parse().unwrap(),
+        port: 0,
+        bind: "127.0.0.1".parse().unwrap(),
+        token: "t0ken".into(),
+        secret: Some("s3cret".into()),
+    };
+    let gateway = Gateway::bind(options).await.unwrap();
+    let addr = gateway.local_addr().unwrap();
+    tokio::spawn(gateway.serve());
+    GatewayAddress { addr, token: "t0ken".into() }
+}
+
+/// A node's end of its telemetry link.
+struct Link {
+    stream: TcpStream,
+    codec: Codec,
+}
+
+impl Link {
+    async fn open(gateway: &GatewayAddress, node: u32, epoch: u64, addr: &str) -> Self {
+        let codec = Codec::new(&"lab".parse().unwrap(), Some("s3cret"));
+        let mut link = Self { stream: TcpStream::connect(gateway.addr).await.unwrap(), codec };
+        link.stream.write_all(&LINK_PREFACE).await.unwrap();
+        let hello = Hello { name: NodeName::numbered(node), epoch: Epoch(epoch) };
+        link.stream.write_all(&link.codec.encode_frame(&hello)).await.unwrap();
+        link.says(Report::Hello { id: uuid::Uuid::nil(), epoch: Epoch(epoch), addr: addr.parse().unwrap() }).await;
+        link
+    }
+
+    async fn says(&mut self, report: Report) {
+        self.stream.write_all(&self.codec.encode_frame(&report)).await.unwrap();
+    }
+
+    /// Whether the gateway has closed the link.
+    async fn is_closed(&mut self) -> bool {
+        matches!(tokio::time::timeout(SOON, self.stream.read(&mut [0; 8])).await, Ok(Ok(0) | Err(_)))
+    }
+}
+
+fn row(member: u32, status: Status) -> MemberRow {
+    MemberRow { member: NodeName::numbered(member), epoch: Epoch(5), incarnation: 1, status }
+}
+
+fn died(member: u32) -> Report {
+    let event = MemberEvent { kind: MemberEventKind::Died, row: row(member, Status::Dead), accuser: None };
+    Report::Member { event, at: UnixMillis(77) }
+}
+
+fn delivery(seq: u64, path: &[u32]) -> Delivery {
+    let id = MessageId { origin: NodeName::numbered(path[0]), epoch: Epoch(10), seq };
+    let path: Vec<NodeName> = path.iter().map(|n| NodeName::numbered(*n)).collect();
+    Delivery { id, text: (path.len() <= 2).then(|| format!("text {seq}")), path, at: UnixMillis(seq) }
+}
+
+async fn next(feed: &mut Feed) -> FeedLine {
+    tokio::time::timeout(SOON, feed.next()).await.expect("a line in time").expect("a line")
+}
+
+/// Lines up to the one that `last` accepts, that one included.
+async fn until(feed: &mut Feed, last: impl Fn(&FeedLine) -> bool) -> Vec<FeedLine> {
+    let mut lines = Vec::new();
+    loop {
+        lines.push(next(feed).await);
+        if lines.last().is_some_and(&last) {
+            return lines;
+        }
+    }
+}
+
+fn report(node: u32, report: Report) -> FeedLine {
+    FeedLine::Report { node: NodeName::numbered(node), report }
+}
+
+#[tokio::test]
+async fn a_newcomer_is_told_todays_state_and_then_what_happens() {
+    let gateway = gateway().await;
+    let mut early = Feed::open(&gateway).await.unwrap();
+    assert_eq!(next(&mut early).await, FeedLine::CaughtUp, "nobody has reported");
+    let mut link = Link::open(&gateway, 1, 10, "0.0.0.0:5001").await;
+    let members = vec![row(2, Status::Alive), row(3, Status::Alive)];
+    link.says(Report::Snapshot { members, deliveries: vec![delivery(1, &[1])] }).await;
+    link.says(died(3)).await;
+    link.says(Report::Delivered(delivery(2, &[4, 2, 1]))).await;
+    let load = Load { rss_bytes: 7, ..Load::default() };
+    link.says(Report::Load(load.clone())).await;
+    let lines = until(&mut early, |line| *line == report(1, Report::Load(load.clone()))).await;
+    assert_eq!(lines.len(), 5, "as it happened: {lines:?}");
+
+    let mut late = Feed::open(&gateway).await.unwrap();
+    let lines = until(&mut late, |line| *line == FeedLine::CaughtUp).await;
+    let addr = "127.0.0.1:5001".parse().unwrap();
+    let hello = Report::Hello { id: uuid::Uuid::nil(), epoch: Epoch(10), addr };
+    let members = vec![row(2, Status::Alive), row(3, Status::Dead)];
+    let deliveries = vec![delivery(1, &[1]), delivery(2, &[4, 2, 1])];
+    let state = [hello, Report::Snapshot { members, deliveries }, Report::Load(load)];
+    let mut expected: Vec<FeedLine> = state.into_iter().map(|said| report(1, said)).collect();
+    expected.push(FeedLine::CaughtUp);
+    assert_eq!(lines, expected);
+
+    drop(link);
+    let is_lost = |line: &FeedLine| matches!(line, FeedLine::Lost { node, .. } if *node == NodeName::numbered(1));
+    assert_eq!(until(&mut late, is_lost).await.len(), 1, "lost, and nothing before it");
+    let mut later = Feed::open(&gateway).await.unwrap();
+    let lines = until(&mut later, |line| *line == FeedLine::CaughtUp).await;
+    assert!(is_lost(&lines[lines.len() - 2]), "a node whose link is down ends with that: {lines:?}");
+}
+
+#[tokio::test]
+async fn a_later_life_replaces_the_former_and_the_former_is_sent_away() {
+    let gateway = gateway().await;
+    let mut feed = Feed::open(&gateway).await.unwrap();
+    let mut former = Link::open(&gateway, 1, 10, "127.0.0.1:1").await;
+    former.says(Report::Snapshot { members: vec![row(2, Status::Alive)], deliveries: vec![] }).await;
+    until(&mut feed, |line| matches!(line, FeedLine::Report { report: Report::Snapshot { .. }, .. })).await;
+    let mut latter = Link::open(&gateway, 1, 20, "127.0.0.1:2").await;
+    latter.says(Report::Snapshot { members: vec![], deliveries: vec![] }).await;
+    until(&mut feed, |line| matches!(line, FeedLine::Report { report: Report::Snapshot { .. }, .. })).await;
+    former.says(died(2)).await;
+    assert!(former.is_closed().await);
+    let mut third = Link::open(&gateway, 1, 15, "127.0.0.1:3").await;
+    assert!(third.is_closed().await, "a life between the two is over as well");
+    latter.says(died(9)).await;
+    assert_eq!(next(&mut feed).await, report(1, died(9)), "no `Lost`, nothing of the former life");
+}
+
+#[tokio::test]
+async fn strangers_garbage_and_floods_change_nothing() {
+    let gateway = gateway().await;
+    let mut feed = Feed::open(&gateway).await.unwrap();
+    assert_eq!(next(&mut feed).await, FeedLine::CaughtUp);
+    let stranger = Codec::new(&"lab".parse().unwrap(), Some("guess"));
+    let hello = stranger.encode_frame(&Hello { name: NodeName::numbered(1), epoch: Epoch(1) });
+    let mut too_long = LINK_PREFACE.to_vec();
+    too_long.extend_from_slice(&u32::MAX.to_be_bytes());
+    for bytes in [vec![wire::MAGIC; 400], [LINK_PREFACE.to_vec(), hello].concat(), too_long] {
+        let mut stream = TcpStream::connect(gateway.addr).await.unwrap();
+        stream.write_all(&bytes).await.unwrap();
+        let end = tokio::time::timeout(SOON, stream.read(&mut [0; 8])).await.expect("closed in time");
+        assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
+    }
+    // Half a frame, a frame that is too long, and a report before its Hello each end one link and no other.
+    let mut link = Link::open(&gateway, 7, 1, "127.0.0.1:1").await;
+    link.stream.write_all(&u32::try_from(REPORT_MAX_BYTES + 1).unwrap().to_be_bytes()).await.unwrap();
+    assert!(link.is_closed().await);
+    let lines = until(&mut feed, |line| matches!(line, FeedLine::Lost { .. })).await;
+    assert_eq!(lines.len(), 2, "node7 came and went, and nobody else: {lines:?}");
+}
+
+#[tokio::test]
+async fn a_reader_that_falls_behind_is_told_and_starts_over() {
+    let gateway = gateway().await;
+    let mut link = Link::open(&gateway, 1, 10, "127.0.0.1:1").await;
+    link.says(Report::Snapshot { members: vec![], deliveries: vec![] }).await;
+    let mut feed = Feed::open(&gateway).await.unwrap();
+    until(&mut feed, |line| *line == FeedLine::CaughtUp).await;
+    // Nobody reads while far more is said than the queue and the sockets hold.
+    let member: NodeName = "n".repeat(60).parse().unwrap();
+    let count = u32::try_from(store::READER_LINES_MAX * 10).unwrap();
+    for incarnation in 1..=count {
+        let row = MemberRow { member: member.clone(), epoch: Epoch(5), incarnation, status: Status::Alive };
+        let event = MemberEvent { kind: MemberEventKind::Refuted, row, accuser: None };
+        link.says(Report::Member { event, at: UnixMillis(1) }).await;
+    }
+    until(&mut feed, |line| *line == FeedLine::Overrun).await;
+    // However often it starts over, folding what follows gives what was said last.
+    let mut last = 0;
+    while last < count {
+        match next(&mut feed).await {
+            FeedLine::Report { report: Report::Snapshot { members, .. }, .. } => {
+                last = members.first().map_or(0, |row| row.incarnation);
+            }
+            FeedLine::Report { report: Report::Member { event, .. }, .. } => {
+                assert_eq!(event.row.incarnation, last + 1, "no line is missing or told twice");
+                last = event.row.incarnation;
+            }
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_token_opens_and_nothing_else_does() {
+    let gateway = gateway().await;
+    let base = format!("http://{}", gateway.addr);
+    let wrong = GatewayAddress { token: "guess".into(), ..gateway.clone() };
+    assert_eq!(Feed::open(&wrong).await.unwrap_err(), crate::feed::FeedError::Status(401));
+    let node = NodeName::numbered(1);
+    let error = Client::through(&base, "guess", &node).unwrap().status().await.unwrap_err();
+    assert!(matches!(&error, ClientError::Refused { status: 401, error } if error.contains("token")), "{error}");
+    let health = reqwest::get(format!("{base}/health")).await.unwrap();
+    assert_eq!(health.status().as_u16(), 200, "health needs no token");
+    let unknown = reqwest::get(format!("{base}/nothing")).await.unwrap();
+    assert_eq!(unknown.status().as_u16(), 404);
+    assert!(unknown.json::<p2pnet_shared::api::ErrorReply>().await.unwrap().error.contains("/feed"));
+}
+
+#[tokio::test]
+async fn the_gateway_is_a_way_in_to_each_node() {
+    let gateway = gateway().await;
+    let base = format!("http://{}", gateway.addr);
+    let node = NodeName::numbered(1);
+    let client = Client::through(&base, "t0ken", &node).unwrap();
+    let error = client.status().await.unwrap_err();
+    assert!(matches!(&error, ClientError::Refused { status: 404, .. }), "{error}");
+
+    // A node's HTTP, as far as this test needs it: it answers with what it was asked.
+    let app =
+        axum::Router::new().fallback(|method: axum::http::Method, uri: axum::http::Uri, body: String| async move {
+            (axum::http::StatusCode::ACCEPTED, [("content-type", "text/plain")], format!("{method} {uri} {body}"))
+        });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap().to_string();
+    let server = tokio::spawn(async move { axum::serve(listener, app).await });
+    let mut feed = Feed::open(&gateway).await.unwrap();
+    let _link = Link::open(&gateway, 1, 10, &addr).await;
+    until(&mut feed, |line| matches!(line, FeedLine::Report { .. })).await;
+    let http = reqwest::Client::new();
+    let ask = |path: &str| http.put(format!("{base}/nodes/node1/{path}")).bearer_auth("t0ken");
+    let reply = ask("a%2Fb/c?d=e%20f").body("hi").send().await.unwrap();
+    assert_eq!((reply.status().as_u16(), reply.headers()["content-type"].as_bytes()), (202, &b"text/plain"[..]));
+    assert_eq!(reply.text().await.unwrap(), "PUT /a%2Fb/c?d=e%20f hi");
+    let reply = ask("x").body("y".repeat(100_000)).send().await.unwrap();
+    assert_eq!(reply.status().as_u16(), 413);
+
+    server.abort();
+    let _ = server.await;
+    let _link = Link::open(&gateway, 1, 11, "127.0.0.1:1").await;
+    until(&mut feed, |line| matches!(line, FeedLine::Report { .. })).await;
+    let error = client.status().await.unwrap_err();
+    assert!(matches!(&error, ClientError::Refused { status: 502, error } if error.contains("node1")), "{error}");
+}

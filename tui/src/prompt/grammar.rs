@@ -1,0 +1,389 @@
+//! Reads a line of the prompt: every verb in its long and short forms.
+//!
+//! ```text
+//! line  = verb word…           words in "double" or 'single' quotes are one word, \" and \\ stand for themselves
+//! NODES = 9 | node9 | 20-30 | bootstrap | 30% [seed N], and several of them      (select.rs)
+//! TEXT  = one quoted word, or every word up to the end or to a closing `to NODE`
+//! ```
+//! One table names the verbs; help, completion and the signature line are made from it.
+
+use std::ops::Range;
+
+use p2pnet_shared::{NodeName, wire::broadcast::TEXT_MAX_BYTES};
+
+use super::LineError;
+use crate::{
+    select::Selector,
+    verb::{Signal, Verb},
+};
+
+/// Most nodes one `add` takes: a bridge holds 1,023.
+const ADD_MAX: u32 = 1_000;
+
+/// What a line asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Request {
+    /// Something of the network.
+    Verb(Verb),
+    /// To take the network down.
+    StopNetwork {
+        /// Whether folders stay.
+        keep_data: bool,
+    },
+    /// What there is to type.
+    Help,
+    /// To close the dashboard.
+    Quit,
+}
+
+/// What a word after a verb is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slot {
+    /// One node.
+    Node,
+    /// Several.
+    Nodes,
+    /// A number.
+    Number,
+    /// Something to say.
+    Text,
+    /// `to NODE`, after a text.
+    To,
+    /// One of these words, if any.
+    Flag(&'static [&'static str]),
+}
+
+/// One verb.
+pub struct Form {
+    /// Its names, the one shown first.
+    pub names: &'static [&'static str],
+    /// What follows it, for people.
+    pub signature: &'static str,
+    /// What it does.
+    pub help: &'static str,
+    /// What follows it, for completion.
+    pub slots: &'static [Slot],
+    read: fn(&Words) -> Result<Request, LineError>,
+}
+
+const SIGNALS: Slot = Slot::Flag(&["--signal KILL", "--signal TERM"]);
+
+/// Every verb there is.
+pub const FORMS: &[Form] = &[
+    Form {
+        names: &["kill", "remove-node"],
+        signature: "NODES [--signal KILL|TERM]",
+        help: "stop nodes: KILL is a crash, TERM leaves politely",
+        slots: &[Slot::Nodes, SIGNALS],
+        read: kill,
+    },
+    Form {
+        names: &["down", "stop"],
+        signature: "NODES",
+        help: "stop nodes politely; `down` alone is stop-network",
+        slots: &[Slot::Nodes],
+        read: stop,
+    },
+    Form {
+        names: &["add", "add-nodes"],
+        signature: "COUNT",
+        help: "grow the network",
+        slots: &[Slot::Number],
+        read: add,
+    },
+    Form {
+        names: &["restart", "restart-node"],
+        signature: "NODES",
+        help: "start stopped nodes again, same name, same data",
+        slots: &[Slot::Nodes],
+        read: restart,
+    },
+    Form {
+        names: &["pause", "pause-node"],
+        signature: "NODES",
+        help: "freeze nodes: sockets stay open, nobody answers",
+        slots: &[Slot::Nodes],
+        read: pause,
+    },
+    Form {
+        names: &["resume", "resume-node"],
+        signature: "NODES",
+        help: "wake frozen nodes",
+        slots: &[Slot::Nodes],
+        read: resume,
+    },
+    Form {
+        names: &["send"],
+        signature: "NODE TEXT [to NODE]",
+        help: "say something to everyone, or to one node",
+        slots: &[Slot::Node, Slot::Text, Slot::To],
+        read: send,
+    },
+    Form {
+        names: &["send-message"],
+        signature: "NODE TEXT",
+        help: "say something to everyone",
+        slots: &[Slot::Node, Slot::Text],
+        read: send_message,
+    },
+    Form {
+        names: &["messages", "get-messages"],
+        signature: "NODE",
+        help: "what has arrived at a node, and the way it took",
+        slots: &[Slot::Node],
+        read: messages,
+    },
+    Form {
+        names: &["stop-network"],
+        signature: "[--keep-data]",
+        help: "remove everything of this network (asks first)",
+        slots: &[Slot::Flag(&["--keep-data"])],
+        read: stop_network,
+    },
+    Form {
+        names: &["help"],
+        signature: "",
+        help: "keys and verbs",
+        slots: &[],
+        read: |words| words.end(1, Request::Help),
+    },
+    Form {
+        names: &["quit", "exit"],
+        signature: "",
+        help: "close the dashboard",
+        slots: &[],
+        read: |words| words.end(1, Request::Quit),
+    },
+];
+
+/// The verb of that name.
+#[must_use]
+pub fn form(name: &str) -> Option<&'static Form> {
+    FORMS.iter().find(|form| form.names.contains(&name))
+}
+
+/// Reads a line.
+///
+/// # Errors
+/// The word that is wrong and why. Nothing is changed by a line that is refused.
+pub fn read(line: &str) -> Result<Request, LineError> {
+    let words = Words::split(line)?;
+    let Some(verb) = words.list.first() else {
+        return Err(words.missing("a verb: kill, add, send, pause …"));
+    };
+    match form(&verb.text) {
+        Some(form) => (form.read)(&words),
+        None => Err(words.wrong(0, format!("there is no verb `{}`{}", verb.text, suggestion(&verb.text)))),
+    }
+}
+
+/// A verb that begins like it, if one does.
+fn suggestion(word: &str) -> String {
+    let alike = |name: &&&str| word.len() > 1 && (name.starts_with(&word[..word.ceil_char_boundary(2)]));
+    let found = FORMS.iter().flat_map(|form| form.names).find(alike);
+    found.map_or_else(|| " (help lists them)".to_owned(), |name| format!(", did you mean `{name}`?"))
+}
+
+#[derive(Debug)]
+struct Word {
+    text: String,
+    at: Range<usize>,
+    quoted: bool,
+}
+
+struct Words<'a> {
+    line: &'a str,
+    list: Vec<Word>,
+}
+
+impl<'a> Words<'a> {
+    fn split(line: &'a str) -> Result<Self, LineError> {
+        let mut list = Vec::new();
+        let mut letters = line.char_indices().peekable();
+        while let Some((start, first)) = letters.next() {
+            if first.is_whitespace() {
+                continue;
+            }
+            let quote = matches!(first, '"' | '\'').then_some(first);
+            let mut text = if quote.is_none() { first.to_string() } else { String::new() };
+            let mut end = start + first.len_utf8();
+            let mut closed = quote.is_none();
+            while let Some((at, letter)) = letters.peek().copied() {
+                if quote.is_none() && letter.is_whitespace() {
+                    break;
+                }
+                letters.next();
+                end = at + letter.len_utf8();
+                if Some(letter) == quote {
+                    closed = true;
+                    break;
+                }
+                match (letter, quote, letters.peek()) {
+                    ('\\', Some(_), Some((_, next @ ('"' | '\'' | '\\')))) => {
+                        text.push(*next);
+                        end += 1;
+                        letters.next();
+                    }
+                    _ => text.push(letter),
+                }
+            }
+            if !closed {
+                return Err(LineError { at: start..line.len(), text: "the quote is not closed".into() });
+            }
+            list.push(Word { text, at: start..end, quoted: quote.is_some() });
+        }
+        Ok(Self { line, list })
+    }
+
+    fn text(&self, i: usize) -> Option<&str> {
+        self.list.get(i).map(|word| word.text.as_str())
+    }
+
+    fn wrong(&self, i: usize, text: impl Into<String>) -> LineError {
+        let at = self.list.get(i).map_or(self.line.len()..self.line.len(), |word| word.at.clone());
+        LineError { at, text: text.into() }
+    }
+
+    fn missing(&self, what: &str) -> LineError {
+        LineError { at: self.line.len()..self.line.len(), text: format!("here goes {what}") }
+    }
+
+    /// Refuses words from the `i`th on.
+    fn end(&self, i: usize, request: Request) -> Result<Request, LineError> {
+        match self.list.get(i) {
+            Some(word) => Err(self.wrong(i, format!("nothing is expected at `{}`", word.text))),
+            None => Ok(request),
+        }
+    }
+
+    fn node(&self, i: usize) -> Result<NodeName, LineError> {
+        let word = self.text(i).ok_or_else(|| self.missing("a node: 9, node9 or bootstrap"))?;
+        node(word).ok_or_else(|| self.wrong(i, format!("`{word}` is no node: 9, node9 or bootstrap")))
+    }
+
+    /// The nodes from the second word up to word `end`.
+    fn nodes(&self, end: usize) -> Result<Selector, LineError> {
+        let (Some(first), Some(last)) = (self.list.get(1), self.list[..end].last().filter(|_| end > 1)) else {
+            return Err(self.missing("nodes: 9, node9, 20-30, bootstrap or 30% seed 7"));
+        };
+        let at = first.at.start..last.at.end;
+        let text = &self.line[at.clone()];
+        text.parse::<Selector>().map_err(|error| LineError { at, text: one_line(&error.to_string()) })
+    }
+}
+
+/// A failure's lines as one, without its label.
+fn one_line(text: &str) -> String {
+    text.trim_start_matches("error: ").replace("\nhint: ", ": ").replace('\n', " ")
+}
+
+/// `9` and `node9` are the same node.
+fn node(word: &str) -> Option<NodeName> {
+    match word.parse::<u32>() {
+        Ok(number) => Some(NodeName::numbered(number)),
+        Err(_) => word.parse().ok(),
+    }
+}
+
+fn kill(words: &Words) -> Result<Request, LineError> {
+    let mut end = words.list.len();
+    let mut signal = Signal::Kill;
+    let flag = words.list.iter().position(|word| word.text.starts_with("--") || word.text == "sig");
+    if let Some(at) = flag {
+        let (name, value) = match words.list[at].text.split_once('=') {
+            Some((name, value)) => (name, Some((at, value))),
+            None => (words.list[at].text.as_str(), words.text(at + 1).map(|value| (at + 1, value))),
+        };
+        if !matches!(name, "--signal" | "sig") {
+            return Err(words.wrong(at, format!("there is no `{name}` here: --signal KILL or --signal TERM")));
+        }
+        let (value_at, value) = value.ok_or_else(|| words.missing("KILL or TERM"))?;
+        signal = match value.to_ascii_uppercase().trim_start_matches("SIG") {
+            "KILL" => Signal::Kill,
+            "TERM" => Signal::Term,
+            _ => return Err(words.wrong(value_at, format!("`{value}` is no signal: KILL or TERM"))),
+        };
+        words.end(value_at + 1, Request::Help)?;
+        end = at;
+    }
+    Ok(Request::Verb(Verb::Stop(words.nodes(end)?, signal)))
+}
+
+fn stop(words: &Words) -> Result<Request, LineError> {
+    // The shell's `p2pnet down` takes the whole network down.
+    if words.list.len() == 1 && words.text(0) == Some("down") {
+        return Ok(Request::StopNetwork { keep_data: false });
+    }
+    Ok(Request::Verb(Verb::Stop(words.nodes(words.list.len())?, Signal::Term)))
+}
+
+fn restart(words: &Words) -> Result<Request, LineError> {
+    Ok(Request::Verb(Verb::Restart(words.nodes(words.list.len())?)))
+}
+
+fn pause(words: &Words) -> Result<Request, LineError> {
+    Ok(Request::Verb(Verb::Pause(words.nodes(words.list.len())?)))
+}
+
+fn resume(words: &Words) -> Result<Request, LineError> {
+    Ok(Request::Verb(Verb::Resume(words.nodes(words.list.len())?)))
+}
+
+fn add(words: &Words) -> Result<Request, LineError> {
+    let word = words.text(1).ok_or_else(|| words.missing("how many nodes"))?;
+    let count = word.parse().ok().filter(|count| (1..=ADD_MAX).contains(count));
+    let count = count.ok_or_else(|| words.wrong(1, format!("`{word}` is no number from 1 to {ADD_MAX}")))?;
+    words.end(2, Request::Verb(Verb::Add(count)))
+}
+
+fn messages(words: &Words) -> Result<Request, LineError> {
+    let node = words.node(1)?;
+    words.end(2, Request::Verb(Verb::Messages(node)))
+}
+
+fn stop_network(words: &Words) -> Result<Request, LineError> {
+    let keep_data = words.text(1) == Some("--keep-data");
+    words.end(1 + usize::from(keep_data), Request::StopNetwork { keep_data })
+}
+
+fn send_message(words: &Words) -> Result<Request, LineError> {
+    let from = words.node(1)?;
+    let text = said(words, words.list.len())?;
+    Ok(Request::Verb(Verb::Broadcast { from, text }))
+}
+
+fn send(words: &Words) -> Result<Request, LineError> {
+    let from = words.node(1)?;
+    let len = words.list.len();
+    let addressed = len >= 5 && words.text(len - 2) == Some("to") && !words.list[len - 2].quoted;
+    if !addressed {
+        return Ok(Request::Verb(Verb::Broadcast { from, text: said(words, len)? }));
+    }
+    let to = words.node(len - 1)?;
+    Ok(Request::Verb(Verb::Direct { from, to, text: said(words, len - 2)? }))
+}
+
+/// What is said: the third word if it is quoted, otherwise everything from it up to word `end`, as typed.
+fn said(words: &Words, end: usize) -> Result<String, LineError> {
+    let first = words.list.get(2).ok_or_else(|| words.missing("what to say, in quotes if it is more than a word"))?;
+    let last = words.list[..end].last().unwrap_or(first);
+    let text = match first.quoted {
+        true if end > 3 => {
+            return Err(words.wrong(3, format!("nothing is expected at `{}` but `to NODE`", words.list[3].text)));
+        }
+        true => first.text.clone(),
+        false => words.line[first.at.start..last.at.end].to_owned(),
+    };
+    let at = first.at.start..last.at.end;
+    match text.len() {
+        0 => Err(LineError { at, text: "there is nothing to say".into() }),
+        len if len > TEXT_MAX_BYTES => {
+            Err(LineError { at, text: format!("{len} bytes are more than the {TEXT_MAX_BYTES} of one message") })
+        }
+        _ => Ok(text),
+    }
+}
+
+#[cfg(test)]
+#[path = "grammar_tests.rs"]
+mod tests;

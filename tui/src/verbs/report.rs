@@ -1,0 +1,305 @@
+//! What is known of a network, for a shell: `status`, `wait` and `watch`.
+//!
+//! All three fold the same observations as the dashboard and ask the same summary.
+
+use std::{io::Write, time::Duration};
+
+use p2pnet_shared::UnixMillis;
+use tokio::sync::mpsc::Receiver;
+
+use crate::{
+    cluster::{Cluster, UnitState},
+    failure::Failure,
+    network::{Change, Network, Node, Observation, Summary, Verdict},
+    observe::{observe, unix_now},
+};
+
+/// How long `status` waits for a node that is up and does not report, before it says how things stand without it.
+const COMPLETE: Duration = Duration::from_secs(3);
+/// How often a condition that depends on time is looked at while nothing happens.
+const TICK: Duration = Duration::from_millis(100);
+
+/// What `wait` waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Goal {
+    /// Every node that is up agrees on every member, and no message is outstanding.
+    #[default]
+    Converged,
+    /// Every node that is up agrees on every member.
+    Members,
+}
+
+impl Goal {
+    /// Whether it is reached.
+    #[must_use]
+    pub fn holds(self, summary: &Summary) -> bool {
+        let known = !matches!(summary.verdict, Verdict::Unknown | Verdict::Starting);
+        match self {
+            Goal::Converged => summary.converged,
+            Goal::Members => known && summary.nodes.up > 0 && summary.members.agree == summary.nodes.up,
+        }
+    }
+}
+
+/// A network being followed.
+#[derive(Debug)]
+pub struct Follower {
+    /// What is known so far.
+    pub network: Network,
+    observations: Receiver<Observation>,
+}
+
+impl Follower {
+    /// Begins to follow.
+    #[must_use]
+    pub fn new(cluster: &Cluster) -> Self {
+        let network = Network::new(cluster.settings().network.clone(), cluster.runtime().kind);
+        Self { network, observations: observe(cluster) }
+    }
+
+    /// Waits for the next observation and takes in all that have come; `None` when there will be no more.
+    pub async fn next(&mut self) -> Option<Vec<Change>> {
+        let first = self.observations.recv().await?;
+        let mut changes = self.network.observe(unix_now(), first);
+        while let Ok(more) = self.observations.try_recv() {
+            changes.extend(self.network.observe(unix_now(), more));
+        }
+        Some(changes)
+    }
+
+    /// Follows until `done` or for `limit`, whichever is first; says which, and looks in between with `look`.
+    pub async fn until(
+        &mut self,
+        limit: Duration,
+        mut done: impl FnMut(&Network, UnixMillis) -> bool,
+    ) -> Result<bool, Failure> {
+        let end = tokio::time::sleep(limit);
+        tokio::pin!(end);
+        loop {
+            if done(&self.network, unix_now()) {
+                return Ok(true);
+            }
+            tokio::select! {
+                () = &mut end => return Ok(done(&self.network, unix_now())),
+                () = tokio::time::sleep(TICK) => {}
+                changes = self.next() => if changes.is_none() {
+                    return Err(Failure::new("the network can no longer be followed").hint("try again"));
+                },
+            }
+        }
+    }
+}
+
+/// `status`: everything in one picture, as soon as it is whole.
+///
+/// # Errors
+/// When the network cannot be followed.
+pub async fn status(cluster: &Cluster) -> Result<Summary, Failure> {
+    let mut follower = Follower::new(cluster);
+    follower.until(COMPLETE, |network, _| network.is_complete()).await?;
+    Ok(follower.network.summary(unix_now()))
+}
+
+/// `wait`: returns when `goal` holds.
+///
+/// # Errors
+/// At the deadline, with the reason why it does not hold.
+pub async fn wait(cluster: &Cluster, goal: Goal, limit: Duration) -> Result<Summary, Failure> {
+    let mut follower = Follower::new(cluster);
+    let held = follower.until(limit, |network, now| goal.holds(&network.summary(now))).await?;
+    let summary = follower.network.summary(unix_now());
+    if held {
+        return Ok(summary);
+    }
+    let what = match goal {
+        Goal::Converged => "converged",
+        Goal::Members => "agreed on its members",
+    };
+    let error = format!("network has not {what} after {}: {}", seconds(limit), summary.reason);
+    Err(Failure::new(error).hint("`p2pnet status` shows each node; `--timeout 120s` waits longer"))
+}
+
+/// `watch`: one line per change until interrupted or until nobody reads any more.
+///
+/// # Errors
+/// When the network cannot be followed.
+pub async fn watch(cluster: &Cluster, json: bool, out: &mut impl Write) -> Result<(), Failure> {
+    let mut follower = Follower::new(cluster);
+    let end = crate::signals::asked_to_end();
+    tokio::pin!(end);
+    loop {
+        let changes = tokio::select! {
+            () = &mut end => return Ok(()),
+            changes = follower.next() => changes,
+        };
+        let Some(changes) = changes else {
+            return Err(Failure::new("the network can no longer be followed").hint("try again"));
+        };
+        for change in changes {
+            let line = if json { json_line(&change) } else { plain_line(&change) };
+            // A reader that went away (`| head`) has seen what it wanted.
+            if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn json_line(change: &Change) -> String {
+    serde_json::to_string(change).unwrap_or_default()
+}
+
+fn plain_line(change: &Change) -> String {
+    let kind = serde_json::to_value(change.kind).ok();
+    let kind = kind.as_ref().and_then(|kind| kind.as_str()).unwrap_or_default().replace('_', " ");
+    let node = change.node.as_ref().map_or_else(String::new, |node| format!("{node} "));
+    format!("{} {kind:<13} {node}{}", clock(change.at), change.text)
+}
+
+/// Date and time of day in UTC, `2026-11-21T12:33:49.123Z` (civil-from-days, Hinnant 2013).
+fn clock(at: UnixMillis) -> String {
+    let (days, in_day) = (at.0 / 86_400_000, at.0 % 86_400_000);
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (hour, minute) = (in_day / 3_600_000, in_day / 60_000 % 60);
+    let (second, milli) = (in_day / 1_000 % 60, in_day % 1_000);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+}
+
+/// `2.5 s`, `120 s`.
+#[must_use]
+pub fn seconds(time: Duration) -> String {
+    let tenths = time.as_millis() / 100;
+    if tenths.is_multiple_of(10) { format!("{} s", tenths / 10) } else { format!("{}.{} s", tenths / 10, tenths % 10) }
+}
+
+/// `status --json`: the summary, and who runs the network and why.
+#[must_use]
+pub fn document(cluster: &Cluster, summary: &Summary) -> serde_json::Value {
+    let mut document = serde_json::to_value(summary).unwrap_or_default();
+    if let Some(fields) = document.as_object_mut() {
+        let runtime = cluster.runtime();
+        fields.insert("engine".into(), runtime.describe.clone().into());
+        fields.insert("runtime_because".into(), runtime.why.clone().into());
+    }
+    document
+}
+
+/// `status` for people: one text screen.
+#[must_use]
+pub fn screen(cluster: &Cluster, summary: &Summary) -> Vec<String> {
+    let runtime = cluster.runtime();
+    let mut lines =
+        vec![format!("{}  {} ({}; {})", cluster.settings().network, runtime.kind, runtime.describe, runtime.why)];
+    lines.extend(headline(summary));
+    lines.extend(table(summary));
+    lines
+}
+
+fn headline(summary: &Summary) -> Vec<String> {
+    let Summary { nodes, members, messages, .. } = summary;
+    let word = match summary.verdict {
+        Verdict::Unknown => "? UNKNOWN",
+        Verdict::Starting => "~ STARTING",
+        Verdict::Partitioned => "✕ PARTITIONED",
+        Verdict::Degraded => "! DEGRADED",
+        Verdict::Converging => "~ CONVERGING",
+        Verdict::Converged => "✓ CONVERGED",
+    };
+    let time = match (summary.converged_in_ms, summary.converging_for_ms) {
+        (Some(took), _) => format!(", {:.1} s after the last change", took as f64 / 1_000.0),
+        (None, Some(so_far)) => format!(", {:.1} s since the last change", so_far as f64 / 1_000.0),
+        (None, None) => String::new(),
+    };
+    let others = [("starting", nodes.starting), ("paused", nodes.paused), ("dead", nodes.dead), ("left", nodes.left)];
+    let others: String =
+        others.iter().filter(|(_, count)| *count > 0).map(|(what, count)| format!(", {count} {what}")).collect();
+    vec![
+        format!("{word}  {}{time}", summary.reason),
+        format!("nodes     {} of {} up{others}", nodes.up, nodes.wanted),
+        format!(
+            "members   {} of {} agree, {} ghosts, {} missing, {} suspected",
+            members.agree, nodes.up, members.ghosts, members.missing, members.suspects
+        ),
+        format!(
+            "messages  {} accepted, {} of {} delivered, {} duplicates",
+            messages.accepted, messages.delivered, messages.expected, messages.duplicates
+        ),
+    ]
+}
+
+/// Nodes that are not as they should be come one a line, the others as a count: one screen, whatever the size.
+fn table(summary: &Summary) -> Vec<String> {
+    const ROWS: usize = 15;
+    let odd: Vec<_> = summary.detail.iter().filter(|row| !row.agrees).collect();
+    let mut lines = Vec::new();
+    if !odd.is_empty() {
+        lines.push(format!("{:<12} {:<8} {:>7} {:>9}  address", "node", "state", "members", "memory"));
+    }
+    for row in odd.iter().take(ROWS) {
+        let state = match row.state {
+            UnitState::Created => "created",
+            UnitState::Up => "up",
+            UnitState::Paused => "paused",
+            UnitState::Dead => "dead",
+            UnitState::Left => "left",
+        };
+        let memory = row.rss_bytes.map_or_else(|| "-".into(), |bytes| format!("{:.1} MiB", bytes as f64 / 1_048_576.0));
+        let address = row.address.as_deref().unwrap_or("-");
+        lines.push(format!("{:<12} {state:<8} {:>7} {memory:>9}  {address}", row.name, row.members));
+    }
+    if odd.len() > ROWS {
+        lines.push(format!("… and {} more that do not agree", odd.len() - ROWS));
+    }
+    let first = summary.detail.iter().find(|row| row.address.is_some() && row.state == UnitState::Up);
+    if let Some(address) = first.and_then(|row| row.address.as_ref()) {
+        lines.push(format!("first node {address}   all of them: p2pnet status --json"));
+    }
+    lines
+}
+
+/// The address at which the first node that is up is reached from this host.
+#[must_use]
+pub fn first_address(network: &Network) -> Option<String> {
+    let up = |node: &&Node| node.state == UnitState::Up;
+    network.nodes().filter(up).find_map(|node| node.address).map(|address| format!("http://{address}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::ChangeKind;
+
+    #[test]
+    fn a_plain_line_has_time_kind_node_and_text() {
+        let change = Change {
+            at: UnixMillis(1_795_264_429_123),
+            kind: ChangeKind::DeclaredDead,
+            node: Some("node9".parse().unwrap()),
+            text: "declared dead, first by node3".into(),
+        };
+        assert_eq!(plain_line(&change), "2026-11-21T12:33:49.123Z declared dead node9 declared dead, first by node3");
+        assert_eq!(clock(UnixMillis(951_782_400_000)), "2000-02-29T00:00:00.000Z");
+    }
+
+    #[test]
+    fn seconds_read_as_people_write_them() {
+        assert_eq!(seconds(Duration::from_secs(60)), "60 s");
+        assert_eq!(seconds(Duration::from_millis(2_540)), "2.5 s");
+    }
+
+    #[test]
+    fn members_may_agree_while_a_message_is_on_its_way() {
+        let mut summary = Summary { verdict: Verdict::Converging, ..Summary::default() };
+        (summary.nodes.up, summary.members.agree) = (3, 3);
+        assert!(Goal::Members.holds(&summary) && !Goal::Converged.holds(&summary));
+        summary.verdict = Verdict::Unknown;
+        assert!(!Goal::Members.holds(&summary), "nothing can be claimed");
+    }
+}

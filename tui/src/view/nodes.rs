@@ -1,0 +1,216 @@
+//! The node table: how each node is, by the engine's word, beside what it believes.
+//!
+//! Only the rows in sight are built. Columns drop in a fixed order when it is narrow: address, suspects, CPU, age, messages.
+
+use ratatui::{
+    buffer::Buffer,
+    layout::Rect,
+    style::Modifier,
+    text::{Line, Span},
+};
+
+use super::{
+    cells::{age, bytes, frame, pad, restyle, row, wrap},
+    theme::{Role, Theme},
+};
+use crate::{
+    cluster::{self, UnitState},
+    model::{Model, Opening, nodes::SortBy, pane::Pane},
+    network::Node,
+};
+
+/// One column.
+struct Column {
+    heading: &'static str,
+    width: usize,
+    right: bool,
+    /// Drops sooner the larger it is; 0 never.
+    drop: u8,
+    text: fn(&Model, &Node) -> String,
+    sort: Option<SortBy>,
+}
+
+const COLUMNS: [Column; 10] = [
+    Column { heading: "NODE", width: 11, right: false, drop: 0, text: name, sort: Some(SortBy::Name) },
+    Column { heading: "STATE", width: 12, right: false, drop: 0, text: state, sort: Some(SortBy::State) },
+    Column { heading: "MEMBERS", width: 7, right: true, drop: 0, text: members, sort: Some(SortBy::Members) },
+    Column { heading: "AGREE", width: 14, right: false, drop: 0, text: agree, sort: None },
+    Column { heading: "SUSP", width: 4, right: true, drop: 4, text: suspects, sort: None },
+    Column { heading: "MSGS", width: 5, right: true, drop: 1, text: messages, sort: Some(SortBy::Messages) },
+    Column { heading: "RSS", width: 5, right: true, drop: 0, text: memory, sort: Some(SortBy::Memory) },
+    Column { heading: "CPU", width: 5, right: true, drop: 3, text: cpu, sort: Some(SortBy::Cpu) },
+    Column { heading: "AGE", width: 7, right: true, drop: 2, text: since, sort: Some(SortBy::Age) },
+    Column { heading: "ADDRESS", width: 15, right: false, drop: 5, text: address, sort: None },
+];
+
+/// Glyph, mark and the blank before each column.
+const GLYPHS: usize = 4;
+
+pub(super) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
+    let nodes = &model.picture.nodes;
+    let view = &model.nodes;
+    let symbols = &model.theme.symbols;
+    let filter =
+        if view.filter.is_empty() { String::new() } else { format!(" {} filter {}", symbols.dot, view.filter) };
+    let order = format!("sort {}{}", view.sort.heading(), if view.reversed { " reversed" } else { "" });
+    let title = format!("{} of {}{filter} {} {order}", view.order.len(), nodes.len(), symbols.dot);
+    let at = view.position(nodes).map_or(0, |at| at + 1);
+    let footer = format!("{at}/{} {} {} marked", view.order.len(), symbols.dot, view.marked.len());
+    let inner = frame(model, Pane::Nodes, &title, &footer, area, buf);
+    if inner.width == 0 || inner.height == 0 {
+        return;
+    }
+    let columns = fitting(usize::from(inner.width));
+    row(inner, 0, headings(model, &columns), buf);
+    if view.order.is_empty() {
+        let why = match &model.opening {
+            Opening::Failed(failure) => failure.to_string(),
+            _ => empty(model).to_owned(),
+        };
+        let columns = usize::from(inner.width).saturating_sub(6).max(1);
+        for (i, line) in why.lines().flat_map(|line| wrap(line, columns)).enumerate() {
+            row(inner, i + 2, Line::styled(format!("   {line}"), model.theme.style(Role::Muted)), buf);
+        }
+        return;
+    }
+    let height = usize::from(inner.height).saturating_sub(1);
+    for (i, node) in view.order.iter().skip(view.offset).take(height).filter_map(|i| nodes.get(*i)).enumerate() {
+        row(inner, i + 1, line(model, node, &columns), buf);
+        if view.selected.as_ref() == Some(&node.name) {
+            restyle(inner, i + 1, model.theme.selection(), buf);
+        }
+    }
+}
+
+fn empty(model: &Model) -> &'static str {
+    match model.opening {
+        _ if !model.nodes.filter.is_empty() && !model.picture.nodes.is_empty() => {
+            "no node matches the filter (Esc clears it)"
+        }
+        Opening::Looking => "asking the container engine for a running network",
+        Opening::Starting => "nodes appear here as they start",
+        Opening::Failed(_) => "no network",
+        Opening::Open => "no nodes yet: `:add 5` adds five",
+    }
+}
+
+/// As many columns as fit, dropped in their order.
+fn fitting(width: usize) -> Vec<&'static Column> {
+    let mut columns: Vec<&Column> = COLUMNS.iter().collect();
+    let needed = |columns: &[&Column]| GLYPHS + columns.iter().map(|column| column.width + 2).sum::<usize>();
+    while needed(&columns) > width + 2 {
+        let Some(at) = (0..columns.len()).filter(|i| columns[*i].drop > 0).max_by_key(|i| columns[*i].drop) else {
+            break;
+        };
+        columns.remove(at);
+    }
+    columns
+}
+
+fn headings(model: &Model, columns: &[&Column]) -> Line<'static> {
+    let style = model.theme.style(Role::Muted);
+    let mut spans = vec![Span::raw(" ".repeat(GLYPHS))];
+    for column in columns {
+        let sorted = column.sort == Some(model.nodes.sort);
+        let text = pad(column.heading, column.width, column.right, "");
+        spans.push(Span::styled(text, if sorted { style.add_modifier(Modifier::UNDERLINED) } else { style }));
+        spans.push(Span::raw("  "));
+    }
+    Line::from(spans)
+}
+
+fn line(model: &Model, node: &Node, columns: &[&Column]) -> Line<'static> {
+    let theme = &model.theme;
+    let (glyph, role) = glyph(theme, node);
+    let style = theme.style(role);
+    let mark = if model.nodes.marked.contains(&node.name) { theme.symbols.mark } else { " " };
+    let mut spans = vec![
+        Span::styled(mark, theme.style(Role::Converging)),
+        Span::styled(format!("{glyph} "), style),
+        Span::raw(" "),
+    ];
+    for column in columns {
+        let text = pad(&(column.text)(model, node), column.width, column.right, theme.symbols.ellipsis);
+        let style = match column.heading {
+            "NODE" | "STATE" => style,
+            "AGREE" if node.state == UnitState::Up && !node.agrees => theme.style(Role::Converging),
+            "SUSP" if node.suspects > 0 => theme.style(Role::Warning),
+            _ if node.state == UnitState::Up => theme.style(Role::Text),
+            _ => theme.style(Role::Muted),
+        };
+        spans.push(Span::styled(text, style));
+        spans.push(Span::raw("  "));
+    }
+    Line::from(spans)
+}
+
+fn glyph(theme: &Theme, node: &Node) -> (&'static str, Role) {
+    let symbols = &theme.symbols;
+    match (node.state, node.reporting, node.agrees) {
+        (UnitState::Up, false, _) => ("?", Role::Warning),
+        (UnitState::Up, _, false) => (symbols.converging, Role::Converging),
+        (UnitState::Up, _, true) if node.role == cluster::Role::Bootstrap => (symbols.bootstrap, Role::Up),
+        (state, ..) => {
+            let (glyph, _, role) = theme.unit(state);
+            (glyph, role)
+        }
+    }
+}
+
+fn name(_: &Model, node: &Node) -> String {
+    node.name.to_string()
+}
+
+/// The engine's word, and for how long where that is news.
+fn state(model: &Model, node: &Node) -> String {
+    let (_, word, _) = model.theme.unit(node.state);
+    match (node.state, node.since) {
+        (UnitState::Up, _) if !node.reporting => "up, silent".to_owned(),
+        (UnitState::Up, _) | (_, None) => word.to_owned(),
+        (_, Some(since)) => format!("{word} {}", age(model.picture.at.since(since))),
+    }
+}
+
+fn unless_up(model: &Model, node: &Node, text: impl FnOnce() -> String) -> String {
+    if node.state == UnitState::Up && node.reporting { text() } else { model.theme.symbols.none.to_owned() }
+}
+
+fn members(model: &Model, node: &Node) -> String {
+    unless_up(model, node, || node.view.members.to_string())
+}
+
+fn agree(model: &Model, node: &Node) -> String {
+    unless_up(model, node, || match (node.agrees, node.ghosts, node.missing) {
+        (true, ..) => "yes".to_owned(),
+        (false, 0, 0) => "no".to_owned(),
+        (false, ghosts, 0) => format!("ghost {ghosts}"),
+        (false, 0, missing) => format!("miss {missing}"),
+        (false, ghosts, missing) => format!("ghost {ghosts} miss {missing}"),
+    })
+}
+
+fn suspects(model: &Model, node: &Node) -> String {
+    unless_up(model, node, || node.suspects.to_string())
+}
+
+fn messages(model: &Model, node: &Node) -> String {
+    unless_up(model, node, || node.messages.to_string())
+}
+
+fn memory(model: &Model, node: &Node) -> String {
+    let none = model.theme.symbols.none;
+    unless_up(model, node, || node.load.as_ref().map_or_else(|| none.to_owned(), |load| bytes(load.rss_bytes)))
+}
+
+fn cpu(model: &Model, node: &Node) -> String {
+    let none = model.theme.symbols.none;
+    unless_up(model, node, || node.cpu_percent.map_or_else(|| none.to_owned(), |percent| format!("{percent:.1}%")))
+}
+
+fn since(model: &Model, node: &Node) -> String {
+    node.since.map_or_else(|| model.theme.symbols.none.to_owned(), |since| age(model.picture.at.since(since)))
+}
+
+fn address(model: &Model, node: &Node) -> String {
+    node.address.map_or_else(|| model.theme.symbols.none.to_owned(), |address| address.to_string())
+}
