@@ -64,6 +64,17 @@ fn thirty_of_a_hundred() {
 }
 
 #[test]
+fn ten_of_a_hundred_while_a_tenth_of_all_datagrams_is_lost() {
+    with_seeds("kill::ten_of_a_hundred_while_a_tenth_of_all_datagrams_is_lost", &[1], |seed| {
+        let mut network = settled(seed, 101);
+        network.watcher.no_false_deaths = true;
+        network.wire.conditions.loss = 0.1;
+        let times = kill(&mut network, 10, 10_000);
+        report("kill 10 at 10 % loss", seed, &times);
+    });
+}
+
+#[test]
 fn four_of_five_at_once_are_known_once_the_freeze_is_over() {
     with_seeds("kill::four_of_five_at_once_are_known_once_the_freeze_is_over", &[1], |seed| {
         let mut network = settled(seed, 51);

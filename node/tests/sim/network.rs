@@ -15,7 +15,7 @@ use p2pnet_node::{broadcast, membership, time::Millis};
 use p2pnet_shared::{
     Epoch, MessageId, NodeName, ViewDigest,
     telemetry::{MemberEvent, MemberEventKind},
-    wire::{Codec, membership::Datagram},
+    wire::{Codec, broadcast::Frame, membership::Datagram},
 };
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
@@ -220,8 +220,8 @@ impl Network {
     fn drop_links(&mut self, id: NodeId, lost: Option<Epoch>) {
         let peer = self.nodes[id].name.clone();
         for neighbour in self.wire.neighbours(id) {
-            self.wire.disconnect(id, neighbour);
             let after = self.wire.latency(&mut self.rng);
+            self.wire.close(id, neighbour, self.now + after);
             self.tell(neighbour, after, Arrival::Broadcast(broadcast::Input::LinkDown { peer: peer.clone() }));
             if let Some(epoch) = lost {
                 let input = membership::Input::LinkLost { peer: peer.clone(), epoch };
@@ -363,9 +363,12 @@ impl Network {
             Arrival::Membership(input) => self.feed_membership(id, input),
             Arrival::Broadcast(input) => self.feed_broadcast(id, input),
             Arrival::Frame { link, from, input } => {
-                if self.wire.link(id, from) == Some(link) && self.wire.reaches(id, from) {
+                if self.wire.delivers(link, from, id) {
                     self.feed_broadcast(id, input);
                 }
+            }
+            Arrival::Dialled { to } if self.wire.is_closing(id, to, self.now) => {
+                self.tell(id, 1, Arrival::Dialled { to });
             }
             Arrival::Dialled { to } => {
                 let up = self.nodes[to].peer.is_some() && self.wire.reaches(id, to);
@@ -480,9 +483,12 @@ impl Network {
         }
     }
 
-    fn send_frame(&mut self, id: NodeId, to: &NodeName, frame: p2pnet_shared::wire::broadcast::Frame) {
+    fn send_frame(&mut self, id: NodeId, to: &NodeName, frame: Frame) {
         let target = self.id_of(to);
         let Some(link) = self.wire.link(id, target) else { return };
+        if let Frame::Broadcast(broadcast) = &frame {
+            assert_eq!(broadcast.path.last(), Some(&self.nodes[id].name), "the path taken ends with who forwards");
+        }
         let at = self.wire.frame_arrival(self.now, id, target, &mut self.rng);
         let input = broadcast::Input::Received { from: self.nodes[id].name.clone(), frame };
         self.tell(target, at - self.now, Arrival::Frame { link, from: id, input });
@@ -497,7 +503,7 @@ impl Network {
         let at = self.wire.frame_arrival(self.now, id, other, &mut self.rng);
         self.tell(id, 0, Arrival::Broadcast(broadcast::Input::LinkDown { peer: peer.clone() }));
         let me = self.nodes[id].name.clone();
-        self.wire.disconnect(id, other);
+        self.wire.close(id, other, at);
         self.tell(other, at - self.now, Arrival::Broadcast(broadcast::Input::LinkDown { peer: me }));
     }
 

@@ -25,6 +25,22 @@ fn a_hundred_nodes_agree_within_two_seconds_of_the_last_start() {
 }
 
 #[test]
+#[ignore = "takes minutes"]
+fn a_thousand_nodes_start_and_one_is_killed() {
+    with_seeds("start::a_thousand_nodes_start_and_one_is_killed", &[1], |seed| {
+        let mut network = Network::new(seed);
+        network.start_many(1_000, 50_000);
+        let took = network.run_until("all agree", 10_000, Network::all_agree);
+        println!("seed {seed}: all 1,000 agree {took} ms after the last start, {} datagrams", network.datagrams_sent);
+        network.run_for(12_000);
+        network.ensure_overlay(5);
+        network.kill(500);
+        let took = network.run_until("the survivors agree", 20_000, Network::all_agree);
+        println!("seed {seed}: one of 1,000 killed, all agree after {took} ms");
+    });
+}
+
+#[test]
 fn nodes_started_at_once_before_their_bootstrap_find_one_another() {
     with_seeds("start::nodes_started_at_once_before_their_bootstrap_find_one_another", &[1], |seed| {
         let mut network = Network::new(seed);

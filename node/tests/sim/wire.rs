@@ -34,6 +34,10 @@ pub(crate) struct Wire {
     /// Links that are up (smaller id first), each with a number of its own: a frame of an earlier link is lost.
     links: BTreeMap<(NodeId, NodeId), u64>,
     links_made: u64,
+    /// Links that one side closed: what it wrote before still arrives.
+    closed_by: BTreeMap<u64, NodeId>,
+    /// Until when the other side of a closed link has not heard of it; no new link between the two before.
+    closing: BTreeMap<(NodeId, NodeId), u64>,
     /// When the last frame of each direction arrives: TCP keeps the order.
     last_arrival: BTreeMap<(NodeId, NodeId), u64>,
 }
@@ -79,6 +83,25 @@ impl Wire {
     /// Takes a link down. Returns whether there was one.
     pub(crate) fn disconnect(&mut self, a: NodeId, b: NodeId) -> bool {
         self.links.remove(&pair(a, b)).is_some()
+    }
+
+    /// One side closes the link in good order; the other hears of it at `heard`.
+    pub(crate) fn close(&mut self, by: NodeId, other: NodeId, heard: u64) {
+        if let Some(number) = self.links.remove(&pair(by, other)) {
+            self.closed_by.insert(number, by);
+        }
+        self.closing.insert(pair(by, other), heard);
+    }
+
+    /// Whether one of the two has yet to hear that their last link is gone.
+    pub(crate) fn is_closing(&self, a: NodeId, b: NodeId, now: u64) -> bool {
+        self.closing.get(&pair(a, b)).is_some_and(|heard| now <= *heard)
+    }
+
+    /// Whether a frame that `from` wrote to link `number` reaches `to`.
+    pub(crate) fn delivers(&self, number: u64, from: NodeId, to: NodeId) -> bool {
+        let whole = self.link(from, to) == Some(number) || self.closed_by.get(&number) == Some(&from);
+        whole && self.reaches(from, to)
     }
 
     /// The number of the link between two nodes, if it is up.
