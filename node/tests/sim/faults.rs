@@ -69,6 +69,45 @@ fn a_restarted_node_at_a_new_address_supersedes_its_former_self() {
 }
 
 #[test]
+fn a_node_restarted_where_it_was_is_soon_known_in_its_new_life() {
+    with_seeds("faults::a_node_restarted_where_it_was_is_soon_known_in_its_new_life", &[1], |seed| {
+        let mut network = settled(seed, 100);
+        for down_ms in [0, 50, 800, 2_500] {
+            network.kill(5);
+            network.run_for(down_ms);
+            network.boot(5, Some(0));
+            let epoch = network.nodes[5].peer.as_ref().map(|peer| peer.membership.me().epoch);
+            let took = network.run_until("all know the new life", 3_000, |network| {
+                let knows = |id: &usize| {
+                    let held =
+                        network.nodes[*id].peer.as_ref().map(|peer| peer.membership.member(&network.nodes[5].name));
+                    *id == 5 || held.flatten().map(|member| member.epoch) == epoch
+                };
+                network.all_agree() && network.running().iter().all(knows)
+            });
+            println!("seed {seed}: restarted after {down_ms} ms, all know the new life {took} ms later");
+            network.run_for(10_000);
+            assert!(network.all_agree(), "and it stays alive");
+        }
+    });
+}
+
+#[test]
+fn everybody_restarts_within_five_seconds() {
+    with_seeds("faults::everybody_restarts_within_five_seconds", &[1], |seed| {
+        let mut network = settled(seed, 60);
+        for id in 0..60 {
+            network.kill(id);
+            network.run_for(40);
+            network.boot(id, Some((id + 1) % 60));
+            network.run_for(40);
+        }
+        let took = network.run_until("all agree", 5_000, Network::all_agree);
+        println!("seed {seed}: all restarted, all agree {took} ms later");
+    });
+}
+
+#[test]
 fn five_paused_for_three_seconds_are_not_taken_for_dead() {
     with_seeds("faults::five_paused_for_three_seconds_are_not_taken_for_dead", &[1, 2], |seed| {
         let mut network = settled(seed, 100);
@@ -144,6 +183,7 @@ fn whatever_happens_calm_brings_agreement() {
         network.wire.heal();
         network.wire.conditions = crate::wire::Conditions::default();
         (0..30).for_each(|id| network.resume(id));
+        network.discover();
         let took = network.run_until("all agree", 90_000, Network::all_agree);
         let wrong = network.watcher.false_deaths();
         println!(

@@ -84,6 +84,28 @@ fn four_of_five_at_once_are_known_once_the_freeze_is_over() {
 }
 
 #[test]
+fn one_of_a_few() {
+    with_seeds("kill::one_of_a_few", &[1, 2, 3], |seed| {
+        for count in [2, 3, 5] {
+            let mut network = settled(seed, count);
+            network.watcher.no_false_deaths = true;
+            let times = kill(&mut network, 1, 5_000);
+            report(&format!("kill 1 of {count}"), seed, &times);
+            // And without a link, by probing alone.
+            if count > 2 {
+                network = settled(seed, count);
+                for neighbour in network.wire.neighbours(1) {
+                    network.wire.disconnect(1, neighbour);
+                }
+                network.kill(1);
+                let took = network.run_until("the survivors agree", 30_000, Network::all_agree);
+                println!("seed {seed}: kill 1 of {count} without a link: all agree after {took} ms");
+            }
+        }
+    });
+}
+
+#[test]
 fn one_that_nobody_has_a_link_to() {
     with_seeds("kill::one_that_nobody_has_a_link_to", &[1], |seed| {
         let mut network = settled(seed, 101);

@@ -8,7 +8,7 @@
 //! ```
 //! Each scenario runs with a few fixed seeds. One that fails prints its seed and the command that replays it, line for
 //! line: the same seed gives the same run. `P2PNET_SIM_SEED=7 cargo test -p p2pnet-node --test sim` runs every scenario
-//! with that seed alone.
+//! with that seed alone, `P2PNET_SIM_SEED=100..200` with each of a hundred.
 
 mod broadcast;
 mod faults;
@@ -33,10 +33,14 @@ impl Drop for Replay {
     }
 }
 
-/// Runs a scenario with each seed, or with the one in `P2PNET_SIM_SEED`.
+/// Runs a scenario with each seed, or with those in `P2PNET_SIM_SEED`.
 fn with_seeds(scenario: &'static str, seeds: &[u64], run: impl Fn(u64)) {
-    let given = std::env::var("P2PNET_SIM_SEED").ok().map(|seed| seed.parse().expect("P2PNET_SIM_SEED is a number"));
-    for seed in given.map_or_else(|| seeds.to_vec(), |seed| vec![seed]) {
+    let number = |text: &str| text.parse().expect("P2PNET_SIM_SEED is a number, or two with `..` between them");
+    let given = std::env::var("P2PNET_SIM_SEED").ok().map(|given| match given.split_once("..") {
+        Some((first, end)) => (number(first)..number(end)).collect(),
+        None => vec![number(&given)],
+    });
+    for seed in given.unwrap_or_else(|| seeds.to_vec()) {
         let _replay = Replay { scenario, seed };
         run(seed);
     }

@@ -200,6 +200,19 @@ impl Network {
         }
     }
 
+    /// What discovery (registry, static peers, beacon) does for whoever is alone: it brings the address of somebody who
+    /// runs. Without it a node whose only seed has moved house is lost for good.
+    pub(crate) fn discover(&mut self) {
+        let running = self.running();
+        for &id in &running {
+            let alone = self.nodes[id].peer.as_ref().is_some_and(|peer| peer.membership.digest().members == 1);
+            let addr = self.nodes[running[self.rng.random_range(0..running.len())]].addr;
+            if alone {
+                self.feed(id, Arrival::Membership(membership::Input::Contact { addr }));
+            }
+        }
+    }
+
     /// SIGKILL: the process is gone, its kernel resets its links after one latency.
     pub(crate) fn kill(&mut self, id: NodeId) {
         let Some(peer) = self.nodes[id].peer.take() else { return };
