@@ -98,9 +98,9 @@ mod tests {
             store.keep(message(seq, 10), None);
         }
         assert_eq!(seqs(&store), [3, 4, 5]);
-        store.keep(message(6, 9_400), None);
+        store.keep(message(6, 9_700), None);
         assert_eq!(seqs(&store), [5, 6], "two of the small ones had to go for their bytes");
-        assert_eq!(store.bytes, cost_bytes(10, 1) + cost_bytes(9_400, 1));
+        assert_eq!(store.bytes, cost_bytes(10, 1) + cost_bytes(9_700, 1));
     }
 
     #[test]

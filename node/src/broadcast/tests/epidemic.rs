@@ -3,7 +3,7 @@
 //! The figures are in iroh-gossip's words: RMR, relative message redundancy, is frames received per receiver and message,
 //! less the one that was needed; LDH is the last delivery hop.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::RangeInclusive};
 
 use p2pnet_shared::{MessageId, NodeName};
 
@@ -68,24 +68,33 @@ fn the_overlay_survives_the_death_of_half() {
     }
 }
 
-#[test]
-fn fifty_messages_arrive_once_everywhere() {
-    let (mut rmr, mut last, mut all) = (Vec::new(), 0, Vec::new());
+/// Fifty messages in each of five networks of a hundred, over links with this delay: RMR, mean hop, last hop.
+fn flood(delay: RangeInclusive<u64>) -> (f64, f64, usize) {
+    let (mut frames, mut all) = (0, Vec::new());
     for seed in 1..=5 {
         let mut network = settled(100, seed);
+        network.delay = delay.clone();
         let before = network.payload_frames;
         let ids = chatter(&mut network, 50, 100);
         let waited = network.run_until(2_000, |network| network.all_have(&ids));
-        assert!(waited.is_some(), "seed {seed}: the push alone brings them everywhere");
-        let frames = usize::try_from(network.payload_frames - before).unwrap();
-        rmr.push(frames * 100 / (50 * 99) - 100);
-        let hops = hops(&network, &ids);
-        last = last.max(*hops.iter().max().unwrap());
-        all.extend(hops);
+        assert!(waited.is_some(), "seed {seed}");
+        frames += network.payload_frames - before;
+        all.extend(hops(&network, &ids));
     }
-    println!("RMR {:.2}, mean hop {:.2}, last hop {last}", mean(&rmr) / 100.0, mean(&all));
-    assert!(last <= 8, "last hop {last}");
-    assert!(mean(&rmr) < 500.0, "RMR {rmr:?} percent");
+    let last = *all.iter().max().unwrap();
+    #[expect(clippy::cast_precision_loss, reason = "counts of a test")]
+    let rmr = frames as f64 / (5.0 * 50.0 * 99.0) - 1.0;
+    println!("delay {delay:?} ms: RMR {rmr:.2}, mean hop {:.2}, last hop {last}", mean(&all));
+    (rmr, mean(&all), last)
+}
+
+#[test]
+fn fifty_messages_arrive_once_everywhere() {
+    let (rmr, mean, last) = flood(9..=11);
+    assert!(rmr < 4.0 && mean < 4.0 && last <= 8);
+    // The first copy to arrive is the fastest, and with delays this uneven it may have made many quick hops.
+    let (rmr, mean, last) = flood(1..=20);
+    assert!(rmr < 4.5 && mean < 5.0 && last <= 12);
 }
 
 #[test]
@@ -242,20 +251,13 @@ fn the_same_seed_is_the_same_run() {
 }
 
 #[test]
-fn a_thousand_nodes_hang_together() {
-    let mut network = settled(1_000, 1);
-    assert!(network.is_connected());
-    let before = network.payload_frames;
-    let ids = chatter(&mut network, 3, 1_000);
-    let waited = network.run_until(2_000, |network| network.all_have(&ids));
+fn a_larger_network_hangs_together_too() {
+    let mut network = settled(300, 1);
+    assert!(network.is_connected() && network.is_symmetric());
+    network.delay = 9..=11;
+    let ids = chatter(&mut network, 5, 500);
+    assert!(network.run_until(2_000, |network| network.all_have(&ids)).is_some());
     let hops = hops(&network, &ids);
-    let frames = usize::try_from(network.payload_frames - before).unwrap();
-    println!(
-        "1,000 nodes: mean degree {:.2}, RMR {:.2}, mean hop {:.2}, last hop {}",
-        mean(&network.degrees()),
-        mean(&[frames * 100 / (3 * 999) - 100]) / 100.0,
-        mean(&hops),
-        hops.iter().max().unwrap()
-    );
-    assert!(waited.is_some());
+    println!("300 nodes: mean hop {:.2}, last hop {}", mean(&hops), hops.iter().max().unwrap());
+    assert!(hops.iter().all(|hops| *hops <= 10));
 }

@@ -50,7 +50,7 @@ pub(super) struct Network {
     pub(super) linked: BTreeSet<(NodeName, NodeName)>,
     config: Config,
     /// One-way delay, milliseconds.
-    delay: std::ops::RangeInclusive<u64>,
+    pub(super) delay: std::ops::RangeInclusive<u64>,
     rng: Xoshiro256PlusPlus,
     queue: BinaryHeap<Reverse<(u64, u64, What)>>,
     ticket: u64,
