@@ -136,7 +136,9 @@ impl State {
             return self.on_inconclusive(now, seq, effects);
         }
         let Some(Awaited::Probe(probe)) = self.awaited.remove(&seq) else { return };
-        match probe.helpers.len() {
+        // A helper that has fallen under suspicion itself says nothing about us by its silence; Lifeguard counts it.
+        let well = |helper: &&NodeName| self.table.get(helper).is_some_and(|row| row.member.status == Status::Alive);
+        match probe.helpers.iter().filter(well).count() {
             0 => self.worsen_health(1),
             asked => self.worsen_health(asked.saturating_sub(probe.nacks)),
         }

@@ -121,7 +121,9 @@ impl State {
             (self.deaths_since, self.deaths) = (now, 0);
         }
         self.deaths += 1;
-        if self.deaths > self.table.live() + 1 {
+        // Once per trouble: if the others are still gone after a freeze, they are gone.
+        let just_thawed = self.frozen_until > Millis(0) && now < self.frozen_until + Millis(3 * self.config.freeze.0);
+        if self.deaths > self.table.live() + 1 && !just_thawed {
             self.frozen_until = now + self.config.freeze;
             (self.deaths_since, self.deaths) = (now, 0);
         }
