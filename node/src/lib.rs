@@ -19,5 +19,13 @@
 //! late, twice or for something long gone does no harm, so nobody ever cancels one.
 
 pub mod broadcast;
+pub mod config;
 pub mod membership;
+pub mod runtime;
 pub mod time;
+
+/// Logs to stderr, `RUST_LOG` decides how much; `info` without it.
+pub fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}
