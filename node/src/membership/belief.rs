@@ -43,6 +43,7 @@ impl State {
             return None;
         };
         let held = &row.member;
+        let claim = unheard_of_death(claim, held);
         if supersedes(&claim, held) {
             self.believe(now, claim, effects);
             return None;
@@ -221,6 +222,17 @@ impl State {
             link_lost: false,
         }
     }
+}
+
+/// A death that no suspicion announced to us is one: somebody may have been cut off and is wrong about everybody
+/// (SWIM believes it). The member had its whole window elsewhere, so it gets the short one here, to speak to us too.
+fn unheard_of_death(claim: Claim, held: &Member) -> Claim {
+    let suspected =
+        held.status == Status::Suspect && (claim.epoch, claim.incarnation) == (held.epoch, held.incarnation);
+    if claim.status == Status::Dead && held.status.is_live() && !suspected {
+        return Claim { status: Status::Suspect, link_lost: true, ..claim };
+    }
+    claim
 }
 
 /// A death passed on as hearsay is only a suspicion (memberlist does the same in its push-pull): after a healed partition

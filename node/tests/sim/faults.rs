@@ -33,7 +33,7 @@ fn a_partition_in_two_halves_heals_by_itself() {
 
 #[test]
 fn a_node_cut_off_alone_returns_without_a_storm() {
-    with_seeds("faults::a_node_cut_off_alone_returns_without_a_storm", &[1], |seed| {
+    with_seeds("faults::a_node_cut_off_alone_returns_without_a_storm", &[1, 51], |seed| {
         let mut network = settled(seed, 50);
         network.cut([9]);
         network.run_for(30_000);
