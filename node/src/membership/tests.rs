@@ -133,7 +133,9 @@ impl Story {
 
     /// A member is suspected and then declared dead by `node3`.
     fn hears_of_the_death_of(&mut self, number: u32, incarnation: u32) {
-        self.hears(3, [Status::Suspect, Status::Dead].map(|status| claim(number, incarnation, status)).to_vec());
+        self.hears(3, vec![claim(number, incarnation, Status::Suspect)]);
+        self.after(1_500);
+        self.hears(3, vec![claim(number, incarnation, Status::Dead)]);
     }
 
     fn loses_its_link_to(&mut self, number: u32) {

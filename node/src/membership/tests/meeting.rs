@@ -91,7 +91,8 @@ fn the_dead_are_reached_out_to_and_told_what_we_think() {
 #[test]
 fn the_dead_lose_their_row_after_an_hour_and_their_address_is_kept() {
     let mut story = Story::begins(Config::default());
-    story.hears(2, vec![claim(2, 0, Status::Alive), claim(2, 0, Status::Suspect), claim(2, 0, Status::Dead)]);
+    story.hears(2, vec![claim(2, 0, Status::Alive)]);
+    story.hears_of_the_death_of(2, 0);
     story.until(3_590_000);
     assert_eq!(story.status(2), Some(Status::Dead));
     story.until(3_620_000);

@@ -87,7 +87,10 @@ fn restarted_node_supersedes_its_former_self() {
 fn restarted_node_returns_from_the_dead_and_from_having_left() {
     for end in [Status::Dead, Status::Left] {
         let mut story = Story::among(5);
-        story.hears(3, vec![claim(2, 7, Status::Suspect), claim(2, 7, end)]);
+        match end {
+            Status::Dead => story.hears_of_the_death_of(2, 7),
+            _ => story.hears(3, vec![claim(2, 7, end)]),
+        }
         story.hears(3, vec![claim(2, 7, Status::Alive), claim(2, 7, Status::Suspect)]);
         assert_eq!(story.status(2), Some(end));
         story.forget_the_past();
@@ -187,8 +190,10 @@ fn a_full_table_learns_no_more_names() {
 #[test]
 fn a_node_that_sees_most_others_die_holds_its_tongue_for_a_while() {
     let mut story = Story::among(10);
+    story.hears(3, (3..=8).map(|number| claim(number, 0, Status::Suspect)).collect());
+    story.after(1_500);
     story.hears(3, vec![accusation(9, 3, true)]);
-    (3..=8).for_each(|number| story.hears_of_the_death_of(number, 0));
+    story.hears(3, (3..=8).map(|number| claim(number, 0, Status::Dead)).collect());
     assert_eq!(story.state.digest().members, 4);
     story.after(9_000);
     assert_eq!(story.status(9), Some(Status::Suspect), "its window is over, but so is our credit");
