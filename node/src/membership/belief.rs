@@ -20,7 +20,7 @@ use p2pnet_shared::{
 
 use super::{
     Effect, Member, NodeName, State, Timer,
-    member::supersedes,
+    member::{Row, supersedes},
     suspicion::{ACCUSERS_MAX, Suspicion},
 };
 use crate::time::Millis;
@@ -43,6 +43,7 @@ impl State {
             return None;
         };
         let held = &row.member;
+        let claim = sudden_death(now, claim, row, self.config.link_lost_window_min);
         if supersedes(&claim, held) {
             self.believe(now, claim, effects);
             return None;
@@ -80,7 +81,7 @@ impl State {
     }
 
     /// The claim supersedes what we hold: hold it, announce what changed, pass it on.
-    fn believe(&mut self, now: Millis, claim: Claim, effects: &mut Vec<Effect>) {
+    pub(super) fn believe(&mut self, now: Millis, claim: Claim, effects: &mut Vec<Effect>) {
         let live = self.table.live();
         let Some(held) = self.table.get(&claim.member).map(|row| row.member.clone()) else { return };
         let former_life = claim.epoch > held.epoch;
@@ -221,6 +222,19 @@ impl State {
             link_lost: false,
         }
     }
+}
+
+/// A death of whose suspicion we have not known for `patience` is a suspicion: somebody may have been cut off and is
+/// wrong about everybody (SWIM believes it). The member had its whole window elsewhere, so it gets the short one here, to
+/// speak to us too.
+fn sudden_death(now: Millis, claim: Claim, row: &Row, patience: Millis) -> Claim {
+    let held = &row.member;
+    let same = (claim.epoch, claim.incarnation) == (held.epoch, held.incarnation);
+    let known = same && row.suspicion.as_ref().is_some_and(|suspicion| now - suspicion.started >= patience);
+    if claim.status == Status::Dead && held.status.is_live() && !known {
+        return Claim { status: Status::Suspect, link_lost: true, ..claim };
+    }
+    claim
 }
 
 /// A death passed on as hearsay is only a suspicion (memberlist does the same in its push-pull): after a healed partition

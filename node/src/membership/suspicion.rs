@@ -20,7 +20,7 @@ pub(super) const ACCUSERS_MAX: usize = 4;
 /// A suspicion while it runs.
 #[derive(Debug)]
 pub(super) struct Suspicion {
-    started: Millis,
+    pub(super) started: Millis,
     /// When the suspect is dead; a timer for any other instant is stale.
     pub(super) deadline: Millis,
     /// When somebody first said that it lost its link too, and how many did.
@@ -112,7 +112,7 @@ impl State {
             return;
         }
         let verdict = Claim { status: Status::Dead, ..row.member.claim() };
-        self.on_claim(now, verdict, effects);
+        self.believe(now, verdict, effects);
     }
 
     /// Counts a death; after too many the odd one out is probably us (hashicorp/consul#5928).

@@ -131,6 +131,13 @@ impl Story {
         self.until(self.now);
     }
 
+    /// A member is suspected and then declared dead by `node3`.
+    fn hears_of_the_death_of(&mut self, number: u32, incarnation: u32) {
+        self.hears(3, vec![claim(number, incarnation, Status::Suspect)]);
+        self.after(1_500);
+        self.hears(3, vec![claim(number, incarnation, Status::Dead)]);
+    }
+
     fn loses_its_link_to(&mut self, number: u32) {
         self.input(Input::LinkLost { peer: name(number), epoch: Epoch(100) });
     }

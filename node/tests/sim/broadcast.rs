@@ -10,8 +10,13 @@ fn every_live_node_receives_each_broadcast_exactly_once_also_with_thirty_percent
     let name = "broadcast::every_live_node_receives_each_broadcast_exactly_once_also_with_thirty_percent_killed";
     with_seeds(name, &[1, 2], |seed| {
         let mut network = settled(seed, 101);
+        let sent_at = network.now;
         let before: Vec<_> = [3, 50, 99].map(|id| network.publish(id, "hello")).to_vec();
         network.run_for(2_000);
+        for message in &before {
+            let last = network.watcher.deliveries[message].values().max().map(|at| at - sent_at);
+            println!("seed {seed}: {message} reached its last node after {last:?} ms");
+        }
         let mut victims = network.running();
         victims.shuffle(&mut network.rng);
         let origin = victims[60];

@@ -33,7 +33,7 @@ fn report(what: &str, seed: u64, times: &[u64]) -> (u64, u64) {
 
 #[test]
 fn one_of_a_hundred() {
-    with_seeds("kill::one_of_a_hundred", &[1, 2, 3], |seed| {
+    with_seeds("kill::one_of_a_hundred", &[1, 2], |seed| {
         let mut network = settled(seed, 101);
         network.watcher.no_false_deaths = true;
         let times = kill(&mut network, 1, 5_000);
@@ -85,7 +85,7 @@ fn four_of_five_at_once_are_known_once_the_freeze_is_over() {
 
 #[test]
 fn one_of_a_few() {
-    with_seeds("kill::one_of_a_few", &[1, 2, 3], |seed| {
+    with_seeds("kill::one_of_a_few", &[1, 2], |seed| {
         for count in [2, 3, 5] {
             let mut network = settled(seed, count);
             network.watcher.no_false_deaths = true;

@@ -75,7 +75,7 @@ fn a_death_in_a_full_state_is_only_a_suspicion() {
 #[test]
 fn the_dead_are_reached_out_to_and_told_what_we_think() {
     let mut story = Story::among(5);
-    story.hears(3, vec![claim(2, 4, Status::Dead)]);
+    story.hears_of_the_death_of(2, 4);
     story.forget_the_past();
     story.state.arm_reach_out(Millis(story.now), &mut Vec::new());
     let due = story.state.reach_out_due;
@@ -91,7 +91,8 @@ fn the_dead_are_reached_out_to_and_told_what_we_think() {
 #[test]
 fn the_dead_lose_their_row_after_an_hour_and_their_address_is_kept() {
     let mut story = Story::begins(Config::default());
-    story.hears(2, vec![claim(2, 0, Status::Alive), claim(2, 0, Status::Dead)]);
+    story.hears(2, vec![claim(2, 0, Status::Alive)]);
+    story.hears_of_the_death_of(2, 0);
     story.until(3_590_000);
     assert_eq!(story.status(2), Some(Status::Dead));
     story.until(3_620_000);

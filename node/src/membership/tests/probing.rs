@@ -161,7 +161,7 @@ fn everybody_has_a_turn_in_every_round_whoever_comes_and_goes() {
         // One goes in the middle of a round, and comes back; nobody is left out or asked twice by it.
         let first: Vec<_> = (0..10).filter_map(|_| story.state.table.next_to_probe(&mut story.state.rng)).collect();
         let leaver = first[3].number().unwrap();
-        story.hears(2, vec![claim(leaver, round, Status::Dead)]);
+        story.hears_of_the_death_of(leaver, round);
         let rest: Vec<_> = (0..10).filter_map(|_| story.state.table.next_to_probe(&mut story.state.rng)).collect();
         assert!(rest.iter().all(|name| !first.contains(name)), "round {round}");
         story.hears(2, vec![claim(leaver, round + 1, Status::Alive)]);

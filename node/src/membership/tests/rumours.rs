@@ -87,7 +87,10 @@ fn restarted_node_supersedes_its_former_self() {
 fn restarted_node_returns_from_the_dead_and_from_having_left() {
     for end in [Status::Dead, Status::Left] {
         let mut story = Story::among(5);
-        story.hears(3, vec![claim(2, 7, end)]);
+        match end {
+            Status::Dead => story.hears_of_the_death_of(2, 7),
+            _ => story.hears(3, vec![claim(2, 7, end)]),
+        }
         story.hears(3, vec![claim(2, 7, Status::Alive), claim(2, 7, Status::Suspect)]);
         assert_eq!(story.status(2), Some(end));
         story.forget_the_past();
@@ -99,7 +102,7 @@ fn restarted_node_returns_from_the_dead_and_from_having_left() {
 #[test]
 fn late_rumour_of_the_dead_is_answered_and_lets_them_speak() {
     let mut story = Story::among(5);
-    story.hears(3, vec![claim(2, 0, Status::Dead)]);
+    story.hears_of_the_death_of(2, 0);
     story.forget_the_past();
     story.hears(4, vec![claim(2, 0, Status::Alive)]);
     assert_eq!(story.events, []);
@@ -128,6 +131,16 @@ fn absurd_incarnations_of_ourselves_saturate() {
         assert_eq!(story.state.digest().members, 5);
     }
     assert_eq!(story.state.incarnation(), u32::MAX);
+}
+
+#[test]
+fn a_death_that_no_suspicion_announced_is_only_one() {
+    let mut story = Story::among(50);
+    story.hears(3, vec![claim(2, 0, Status::Dead), claim(4, 0, Status::Dead)]);
+    assert_eq!((story.status(2), story.status(4)), (Some(Status::Suspect), Some(Status::Suspect)));
+    story.hears(2, vec![claim(2, 1, Status::Alive)]);
+    story.after(2_010);
+    assert_eq!((story.status(2), story.status(4)), (Some(Status::Alive), Some(Status::Dead)));
 }
 
 #[test]
@@ -177,6 +190,8 @@ fn a_full_table_learns_no_more_names() {
 #[test]
 fn a_node_that_sees_most_others_die_holds_its_tongue_for_a_while() {
     let mut story = Story::among(10);
+    story.hears(3, (3..=8).map(|number| claim(number, 0, Status::Suspect)).collect());
+    story.after(1_500);
     story.hears(3, vec![accusation(9, 3, true)]);
     story.hears(3, (3..=8).map(|number| claim(number, 0, Status::Dead)).collect());
     assert_eq!(story.state.digest().members, 4);
