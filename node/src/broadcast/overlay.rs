@@ -115,6 +115,11 @@ impl Overlay {
         matches!(self.links.get(peer), Some(Link::Active | Link::Closing { .. }))
     }
 
+    /// Whether one side has said that it closes the link, or the link was never more than a dial.
+    pub(super) fn is_parting(&self, peer: &NodeName) -> bool {
+        !matches!(self.links.get(peer), Some(Link::Active | Link::Asked { .. } | Link::Awaiting { .. }))
+    }
+
     /// The life of a member, if the membership believes it alive.
     pub(super) fn epoch_of(&self, name: &NodeName) -> Option<Epoch> {
         self.members.get(name).map(|candidate| candidate.epoch)
@@ -248,7 +253,8 @@ impl Overlay {
     }
 
     pub(super) fn on_refill_timer(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        if self.refill_at.is_some_and(|at| at <= now) {
+        // Clocks round: a moment early is in time. Much earlier is a timer that a later refill has overtaken.
+        if self.refill_at.is_some_and(|at| at <= now + Millis(20)) {
             self.refill_at = None;
         }
         self.refill(now, effects);

@@ -47,8 +47,8 @@ pub(super) struct Repair {
     news: bool,
     /// A gap was seen.
     gap: bool,
-    /// When the soon-timer is due, if it is set.
-    soon_at: Option<Millis>,
+    /// The soon-timer is set.
+    soon_is_set: bool,
     /// When we last asked anyone.
     asked_at: Option<Millis>,
     /// Where the next marks go on, when not all of them fit one frame.
@@ -101,21 +101,18 @@ impl Repair {
     }
 
     /// Whether the soon-timer has to be set, because there is something to do and it is not set yet.
-    pub(super) fn arm(&mut self, now: Millis, after: Millis) -> bool {
+    pub(super) fn arm(&mut self) -> bool {
         let busy = self.news || self.gap || !self.turns.is_empty();
-        if !busy || self.soon_at.is_some() {
-            return false;
-        }
-        self.soon_at = Some(now + after);
-        true
+        let to_set = busy && !self.soon_is_set;
+        self.soon_is_set |= busy;
+        to_set
     }
 
-    /// What is due, if the timer is the one that was set and not a repeated one.
-    pub(super) fn take_due(&mut self, now: Millis) -> Due {
-        if self.soon_at.is_none_or(|at| at > now) {
+    /// What is due. A timer that fires twice finds nothing; one that fires early does no harm by it.
+    pub(super) fn take_due(&mut self) -> Due {
+        if !std::mem::take(&mut self.soon_is_set) {
             return Due::default();
         }
-        self.soon_at = None;
         Due {
             compare: self.turns.pop_front(),
             offer: std::mem::take(&mut self.news),

@@ -158,6 +158,8 @@ fn refused_it_asks_another_at_once_and_lets_the_refuser_close() {
     let refused = node.hears(2, Frame::Refuse);
     assert!(!closes(&refused, 2));
     assert_eq!(dials(&node.member_up(3)), 1);
+    node.input(Input::LinkUp { peer: name(3) });
+    assert!(node.state.is_parting(&name(2)) && !node.state.is_parting(&name(3)), "one end is expected");
     let gone = node.input(Input::LinkDown { peer: name(2) });
     assert_eq!(dials(&gone), 0, "node2 has just refused");
     let wait = gone.iter().find_map(|effect| match effect {
@@ -315,6 +317,50 @@ fn marks_are_answered_with_what_they_lack_and_a_question() {
     let Frame::Marks { purpose: MarksPurpose::Ask, marks, .. } = frames[2].1 else { panic!("{frames:?}") };
     assert_eq!(marks[..], [Mark { life: life(9), through: 2, beyond: vec![(4, 4)] }]);
     assert_eq!(frames.len(), 3);
+}
+
+#[test]
+fn what_is_forgotten_is_given_up_and_the_rest_is_delivered() {
+    let mut node = Story::with_neighbours([2]);
+    node.hears(2, frame(9, 8, 0, &[9, 2]));
+    let life = |origin: u32| Life { origin: name(origin), epoch: Epoch(1) };
+    node.hears(2, Frame::Forgotten(vec![(life(9), 5), (life(1), 100)]));
+    assert_eq!(delivered(&node.hears(2, frame(9, 5, 0, &[9, 2]))).len(), 0);
+    assert_eq!(delivered(&node.hears(2, frame(9, 6, 0, &[9, 2]))).len(), 1);
+    let mut effects = Vec::new();
+    node.state.publish(Millis(0), "mine".to_owned(), None, &mut effects).unwrap();
+    assert_eq!(delivered(&effects).len(), 1, "nobody else says how far we are ourselves");
+}
+
+#[test]
+fn marks_with_more_gaps_than_a_window_has_are_not_looked_at() {
+    let mut node = Story::with_neighbours([2]);
+    node.hears(2, frame(9, 1, 0, &[9, 2]));
+    let beyond = (1..100).map(|run| (2 * run, 2 * run)).collect();
+    let marks = vec![Mark { life: Life { origin: name(9), epoch: Epoch(1) }, through: 0, beyond }];
+    let effects = node.hears(2, Frame::Marks { purpose: MarksPurpose::Compare, after: None, until: None, marks });
+    assert_eq!((effects, node.state.dropped().malformed), (vec![], 1));
+}
+
+#[test]
+fn timers_that_fire_early_do_not_stop_anything() {
+    let mut node = Story::with_neighbours([2]);
+    for seq in [2, 4, 6] {
+        let effects = node.hears(2, frame(9, seq, 1, &[9, 2]));
+        let soon = Effect::SetTimer { after: Millis(300), timer: Timer::RepairSoon };
+        assert!(effects.contains(&soon), "set again for {seq}");
+        node.now += 299;
+        assert_eq!(sent(&node.input(Input::TimerFired(Timer::RepairSoon))).len(), 1);
+    }
+    node.member_up(3);
+    let failed = node.input(Input::LinkDown { peer: name(3) });
+    let wait = failed.iter().find_map(|effect| match effect {
+        Effect::SetTimer { after, timer: Timer::Refill } => Some(*after),
+        _ => None,
+    });
+    node.now += wait.expect("it will be asked again").0 - 1;
+    let early = node.input(Input::TimerFired(Timer::Refill));
+    assert_eq!(early, [Effect::SetTimer { after: Millis(1), timer: Timer::Refill }]);
 }
 
 #[test]
