@@ -37,7 +37,6 @@ use engine::{Action, Engine, Found, Plan};
 
 pub use folders::default_data_dir;
 pub use limits::{Limit, MOST_NODES};
-pub(crate) use ports::describe_owner as describe_port_owner;
 
 /// Node ports are published on the host up to this many nodes; above that only when asked for: each published port
 /// costs the engine a proxy process and a set of firewall rules.
@@ -373,7 +372,22 @@ async fn choose(network: &NetworkName, choice: RuntimeChoice) -> Result<(Arc<dyn
     }
 }
 
-/// The engine's description and whether ports on its network are free to use, for `p2pnet doctor`.
-pub(crate) async fn examine_docker() -> Result<docker::Examined, Failure> {
-    docker::Docker::connect().await?.examine().await
+/// The description of the engine that answers, for `p2pnet doctor`.
+pub(crate) async fn examine_docker() -> Result<String, Failure> {
+    Ok(docker::Docker::connect().await?.describe())
+}
+
+/// Every limit that a network of `nodes` nodes comes near, for `p2pnet doctor`.
+pub(crate) fn host_limits(nodes: u32) -> Vec<Limit> {
+    limits::all(nodes)
+}
+
+/// Why a port cannot be used, for `p2pnet doctor`.
+pub(crate) fn port_trouble(addr: SocketAddr) -> Option<String> {
+    ports::trouble(addr, ports::Wanted::ByEngine)
+}
+
+/// Why a data folder cannot be used, for `p2pnet doctor`.
+pub(crate) fn folder_trouble(data: &Path) -> Option<Failure> {
+    folders::check_data(data).err()
 }

@@ -57,12 +57,15 @@ impl Selector {
         let mut parts = Vec::new();
         let mut words = words.into_iter().peekable();
         while let Some(word) = words.next() {
-            let seed = if word.ends_with('%') && words.next_if_eq(&"seed").is_some() {
-                let seed = words.next().and_then(|seed| seed.parse().ok());
-                Some(seed.ok_or_else(|| Failure::new("`seed` needs a number after it").hint("for example `30% seed 7`"))?)
-            } else {
-                None
-            };
+            let seed =
+                if word.ends_with('%') && words.next_if_eq(&"seed").is_some() {
+                    let seed = words.next().and_then(|seed| seed.parse().ok());
+                    Some(seed.ok_or_else(|| {
+                        Failure::new("`seed` needs a number after it").hint("for example `30% seed 7`")
+                    })?)
+                } else {
+                    None
+                };
             parts.push(parse_part(word, seed)?);
         }
         if parts.is_empty() { Err(Failure::new("no node was named").hint(FORMS)) } else { Ok(Self { parts }) }
@@ -135,7 +138,8 @@ fn resolve_part(part: &Part, units: &[Unit]) -> Result<Vec<NodeName>, Failure> {
         Part::All => Ok(names(nodes().collect())),
         Part::One(name) if nodes().any(|unit| unit.name == *name) => Ok(vec![name.clone()]),
         Part::One(name) if units.iter().any(|unit| unit.name == *name) => {
-            Err(Failure::new(format!("`{name}` is no node: it only collects what nodes report")).hint(what_exists(units)))
+            Err(Failure::new(format!("`{name}` is no node: it only collects what nodes report"))
+                .hint(what_exists(units)))
         }
         Part::One(name) => Err(Failure::new(format!("there is no `{name}`")).hint(what_exists(units))),
         Part::Range(first, last) => {

@@ -22,8 +22,8 @@ use bollard::{
     models::ContainerSummary,
     query_parameters::{
         CreateContainerOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder,
-        ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, RestartContainerOptionsBuilder,
-        StartContainerOptions,
+        ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
+        RestartContainerOptionsBuilder, StartContainerOptions,
     },
 };
 use futures_util::{StreamExt, stream::BoxStream};
@@ -33,7 +33,7 @@ use tokio::sync::OnceCell;
 use super::{
     UnitState,
     engine::{Action, Draft, Engine, Found, Happening, Held, Plan},
-    folders, ports,
+    ports,
 };
 use crate::{failure::Failure, verb::Signal};
 
@@ -56,15 +56,6 @@ const REMOVAL_LOOK: Duration = Duration::from_millis(100);
 pub(super) struct Docker {
     connected: connect::Connected,
     security: OnceCell<Security>,
-}
-
-/// What `p2pnet doctor` wants to know of an engine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Examined {
-    /// As [`Engine::describe`].
-    pub(crate) describe: String,
-    /// The networks that p2pnet made and that exist now.
-    pub(crate) networks: Vec<String>,
 }
 
 /// An error with everything behind it, on one line: the outermost alone says no more than `client error (Connect)`.
@@ -99,15 +90,6 @@ fn status(error: &Error) -> Option<u16> {
 impl Docker {
     pub(super) async fn connect() -> Result<Self, Failure> {
         Ok(Self { connected: connect::connect().await?, security: OnceCell::new() })
-    }
-
-    pub(super) async fn examine(&self) -> Result<Examined, Failure> {
-        let containers = self.containers(HashMap::from([("label", vec![NETWORK_LABEL.to_owned()])])).await?;
-        let label = |container: &ContainerSummary| container.labels.as_ref()?.get(NETWORK_LABEL).cloned();
-        let mut networks: Vec<String> = containers.iter().filter_map(label).collect();
-        networks.sort();
-        networks.dedup();
-        Ok(Examined { describe: self.describe(), networks })
     }
 
     fn client(&self) -> &bollard::Docker {
@@ -257,7 +239,8 @@ impl Docker {
     }
 }
 
-const PORT_HINT: &str = "another network may be running; stop it with `p2pnet stop-network` or choose ports with `--base-port 8000`";
+const PORT_HINT: &str =
+    "another network may be running; stop it with `p2pnet stop-network` or choose ports with `--base-port 8000`";
 
 #[async_trait]
 impl Engine for Docker {

@@ -84,8 +84,6 @@ pub(crate) struct Held {
     pub(crate) unit: Unit,
     /// The engine's own word for it, never reused: a container id, a pid with its start time.
     pub(crate) handle: String,
-    /// What it runs, in the words of [`Plan::program`].
-    pub(crate) program: String,
 }
 
 /// What can be done to a unit that exists.

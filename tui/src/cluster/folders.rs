@@ -49,12 +49,14 @@ pub(crate) fn check(settings: &Settings) -> Result<(), Failure> {
         Ok(found) if !found.is_dir() => Err(foreign(&dir, "is no folder")),
         Ok(_) if is_ours(&dir) || is_empty(&dir) => check_writable(&dir),
         Ok(_) => Err(foreign(&dir, "was not made by p2pnet and is not empty")),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let parent = dir.ancestors().skip(1).find(|dir| dir.exists());
-            check_writable(parent.unwrap_or(Path::new("/")))
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => check_data(&settings.data),
         Err(error) => Err(unusable(&dir, &error)),
     }
+}
+
+/// Whether folders could be made in `data`, which need not be there yet.
+pub(crate) fn check_data(data: &Path) -> Result<(), Failure> {
+    check_writable(data.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/")))
 }
 
 fn foreign(dir: &Path, why: &str) -> Failure {

@@ -92,8 +92,7 @@ fn sum_up(verb: &str, mut failed: Vec<(NodeName, Failure)>) -> Result<(), Failur
         Some((name, first)) => {
             let more = if names.len() > 12 { ", …" } else { "" };
             let shown = names.iter().take(12).map(String::as_str).collect::<Vec<_>>().join(", ");
-            let error =
-                format!("could not {verb} {} units ({shown}{more}); `{name}`: {}", names.len(), first.error);
+            let error = format!("could not {verb} {} units ({shown}{more}); `{name}`: {}", names.len(), first.error);
             Err(Failure { error, hint: first.hint })
         }
     }
@@ -251,19 +250,19 @@ async fn bring_up(engines: &[Arc<dyn Engine>], plan: &Plan, held: &Held) -> Resu
 
 /// A program that ends as soon as it starts is a failed start. A few dead ones are not: somebody may be killing nodes
 /// already, and that is what this is for.
-async fn still_up(
-    engines: &[Arc<dyn Engine>],
-    plan: &Plan,
-    chosen: impl Fn(&NodeName) -> bool,
-) -> Result<(), Failure> {
+async fn still_up(engines: &[Arc<dyn Engine>], plan: &Plan, chosen: impl Fn(&NodeName) -> bool) -> Result<(), Failure> {
     let units: Vec<Held> = list(engines, plan).await?.into_iter().filter(|held| chosen(&held.unit.name)).collect();
     let ended: Vec<&Held> =
         units.iter().filter(|held| matches!(held.unit.state, UnitState::Dead | UnitState::Left)).collect();
     let Some(first) = ended.first().filter(|_| ended.len() * 2 > units.len()) else { return Ok(()) };
     let words = holder(engines, first).last_words(plan, first).await.unwrap_or_default();
     let said = if words.is_empty() { "it printed nothing".to_owned() } else { format!("it printed: {words}") };
-    let error = format!("{} of {} units ended right after their start; `{}`: {said}", ended.len(), units.len(),
-        first.unit.name);
+    let error = format!(
+        "{} of {} units ended right after their start; `{}`: {said}",
+        ended.len(),
+        units.len(),
+        first.unit.name
+    );
     Err(Failure::new(error).hint("remove them with `p2pnet stop-network`; `p2pnet doctor` shows what the host lacks"))
 }
 

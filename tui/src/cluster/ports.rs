@@ -93,7 +93,8 @@ mod tests {
 
     #[test]
     fn lines_of_the_kernels_table_are_read() {
-        let line = "   0: 0100007F:1388 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 4242 1 0";
+        let line =
+            "   0: 0100007F:1388 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 4242 1 0";
         assert_eq!(listening_inode(line, 5000), Some(4242));
         assert_eq!(listening_inode(line, 5001), None);
         assert_eq!(listening_inode(&line.replace(" 0A ", " 01 "), 5000), None, "connected, not listening");

@@ -52,7 +52,8 @@ pub(crate) fn now() -> UnixMillis {
 pub(crate) fn watch(engines: Vec<Arc<dyn Engine>>, plan: Plan) -> Watcher {
     let (truths, watcher) = mpsc::channel(QUEUE);
     tokio::spawn(async move {
-        let mut watch = Watch { engines, plan, truths: truths.clone(), known: HashMap::new(), listed_at: UnixMillis(0) };
+        let mut watch =
+            Watch { engines, plan, truths: truths.clone(), known: HashMap::new(), listed_at: UnixMillis(0) };
         tokio::select! {
             // Ends at once when nobody listens any more, also in the middle of a request.
             () = truths.closed() => {}
@@ -109,9 +110,11 @@ impl Watch {
             .iter()
             .map(|engine| {
                 let lost = Failure::new(format!("{} closed the stream of events", engine.describe()));
-                engine.changes(&self.plan).map(Some).chain(futures_util::stream::iter([None])).map(move |change| {
-                    change.unwrap_or_else(|| Err(lost.clone()))
-                })
+                engine
+                    .changes(&self.plan)
+                    .map(Some)
+                    .chain(futures_util::stream::iter([None]))
+                    .map(move |change| change.unwrap_or_else(|| Err(lost.clone())))
             })
             .collect();
         let mut lists = interval(LIST_EVERY);
@@ -208,6 +211,3 @@ impl From<Failure> for Broken {
         Broken::Engine(failure)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -196,7 +196,8 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let meta = home.path().join(".docker/contexts/meta/abc");
         fs::create_dir_all(&meta).unwrap();
-        let text = r#"{"Name":"lab","Metadata":{},"Endpoints":{"docker":{"Host":"unix:///lab.sock","SkipTLSVerify":false}}}"#;
+        let text =
+            r#"{"Name":"lab","Metadata":{},"Endpoints":{"docker":{"Host":"unix:///lab.sock","SkipTLSVerify":false}}}"#;
         fs::write(meta.join("meta.json"), text).unwrap();
         assert_eq!(hosts(&[("DOCKER_CONTEXT", "lab")], home.path()).unwrap(), ["unix:///lab.sock"]);
         assert!(hosts(&[("DOCKER_CONTEXT", "home")], home.path()).unwrap_err().contains("`home`"));

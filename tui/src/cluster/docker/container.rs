@@ -10,8 +10,8 @@ use std::{
 };
 
 use bollard::models::{
-    ContainerCreateBody, ContainerSummary, ContainerSummaryStateEnum, EndpointSettings, HostConfig, HostConfigLogConfig,
-    Mount, MountType, NetworkingConfig, PortBinding,
+    ContainerCreateBody, ContainerSummary, ContainerSummaryStateEnum, EndpointSettings, HostConfig,
+    HostConfigLogConfig, Mount, MountType, NetworkingConfig, PortBinding,
 };
 use p2pnet_shared::{NetworkName, NodeName};
 use serde::{Deserialize, Serialize};
@@ -216,7 +216,7 @@ pub(super) fn held(settings: &Settings, container: ContainerSummary) -> Option<H
         address: address.or_else(|| draft.address(settings)),
         since: None,
     };
-    Some(Held { unit, handle: container.id?, program: container.image_id.unwrap_or_default() })
+    Some(Held { unit, handle: container.id? })
 }
 
 /// From this host, `0.0.0.0` is reached on loopback.

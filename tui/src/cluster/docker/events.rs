@@ -42,7 +42,8 @@ pub(super) fn follow(docker: &Docker, network: &NetworkName) -> BoxStream<'stati
 /// What the engine still remembers: the last few hundred events, of everything it runs.
 pub(super) async fn recall(docker: &Docker, network: &NetworkName) -> Vec<Happening> {
     let options = options(network).since("1").until(&stamp(watch::now())).build();
-    let remembered: Result<Vec<Happening>, Failure> = read(docker.clone(), network.clone(), options).try_collect().await;
+    let remembered: Result<Vec<Happening>, Failure> =
+        read(docker.clone(), network.clone(), options).try_collect().await;
     // Only how long ago something happened is lost without it.
     remembered.unwrap_or_default()
 }

@@ -130,7 +130,8 @@ fn archive(contents: &[u8]) -> std::io::Result<Vec<u8>> {
 
 /// The content hash and the contents of an executable that runs without any library beside it.
 fn read_static(path: &Path) -> Result<(String, Vec<u8>), Failure> {
-    let unreadable = |error| Failure::new(format!("could not read `{}` to make an image of it: {error}", path.display()));
+    let unreadable =
+        |error| Failure::new(format!("could not read `{}` to make an image of it: {error}", path.display()));
     let mut file = File::open(path).map_err(unreadable)?;
     let mut header = Vec::new();
     file.by_ref().take(64 * 1024).read_to_end(&mut header).map_err(unreadable)?;

@@ -64,7 +64,8 @@ impl std::fmt::Display for Subnet {
 fn candidates() -> impl Iterator<Item = Subnet> {
     let within = |address: Ipv4Addr, prefix: u8| {
         let whole = Subnet::new(address, prefix);
-        (0..1u32 << (PREFIX - prefix)).map(move |i| Subnet { first: whole.first + (i << (32 - PREFIX)), prefix: PREFIX })
+        (0..1u32 << (PREFIX - prefix))
+            .map(move |i| Subnet { first: whole.first + (i << (32 - PREFIX)), prefix: PREFIX })
     };
     within(Ipv4Addr::new(10, 192, 0, 0), 10)
         .chain(within(Ipv4Addr::new(172, 18, 0, 0), 15))
@@ -134,7 +135,8 @@ pub(super) async fn ensure(docker: &Docker, plan: &Plan) -> Result<(), Failure> 
     let existing = existing.map_err(|e| failure("could not list networks", &e))?;
     let mut taken: Vec<Subnet> = existing.iter().flat_map(subnets_of).collect();
     taken.extend(routes(&fs::read_to_string("/proc/net/route").unwrap_or_default()));
-    let turn = blake3::hash(name.as_bytes()).as_bytes()[..4].iter().fold(0, |turn, byte| turn << 8 | usize::from(*byte));
+    let turn =
+        blake3::hash(name.as_bytes()).as_bytes()[..4].iter().fold(0, |turn, byte| turn << 8 | usize::from(*byte));
     let mut refused = "no free private subnet is left".to_owned();
     for subnet in free(&taken, turn).into_iter().take(SUBNET_TRIES) {
         match docker.create_network(request(plan, subnet)).await {
