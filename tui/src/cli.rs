@@ -8,10 +8,11 @@ pub mod dispatch;
 use std::{ffi::OsString, net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use p2pnet_node::config::NodeOptions;
 use p2pnet_shared::{NetworkName, NodeName};
 
 use crate::{
-    cluster::{RuntimeChoice, Settings},
+    cluster::{RuntimeChoice, Settings, default_data_dir},
     failure::Failure,
     gateway::GatewayOptions,
     select::Selector,
@@ -129,23 +130,12 @@ impl StartOptions {
         let data = match &self.data {
             Some(dir) => std::path::absolute(dir)
                 .map_err(|error| Failure::new(format!("--data {}: {error}", dir.display())).hint("name a folder"))?,
-            None => state_dir()?,
+            None => default_data_dir(),
         };
         let network = self.which.network.clone();
         let secret = self.secret.clone().filter(|secret| !secret.is_empty());
         Ok(Settings { network, base_port: self.base_port, bind: self.bind, data, publish, secret })
     }
-}
-
-/// Where networks keep their folders unless told otherwise: `$XDG_STATE_HOME/p2pnet`, by default
-/// `~/.local/state/p2pnet`.
-fn state_dir() -> Result<PathBuf, Failure> {
-    let set = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|dir| dir.is_absolute());
-    let home = || set("HOME").or_else(|| set("USERPROFILE")).map(|home| home.join(".local/state"));
-    let base = set("XDG_STATE_HOME").or_else(home);
-    base.map(|base| base.join("p2pnet")).ok_or_else(|| {
-        Failure::new("there is no home directory for the nodes' folders").hint("name one with --data DIR")
-    })
 }
 
 /// Everything p2pnet does without a screen.
@@ -249,6 +239,8 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Run one peer in the foreground.
+    Node(NodeOptions),
     /// Collect what nodes report (p2pnet starts this itself).
     #[command(hide = true)]
     Gateway(GatewayOptions),
@@ -257,6 +249,9 @@ pub enum Command {
         #[command(flatten)]
         /// For which network.
         start: StartOptions,
+        /// One JSON document.
+        #[arg(long)]
+        json: bool,
     },
 }
 

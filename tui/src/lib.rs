@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod cluster;
+pub mod doctor;
 pub mod failure;
 pub mod feed;
 pub mod gateway;

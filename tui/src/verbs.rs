@@ -6,9 +6,8 @@
 //! prompt ──────────▶ Verb ──┘                 └──▶ Client through the gateway: broadcast, send, messages
 //! ```
 //! What a shell asks beyond that, and a dashboard never does, is in `verbs/`: starting and stopping a network
-//! (`launch.rs`), waiting for and printing what is known (`report.rs`), and looking at the host (`doctor.rs`).
+//! (`launch.rs`), waiting for and printing what is known (`report.rs`).
 
-pub mod doctor;
 pub mod launch;
 pub mod report;
 
@@ -111,8 +110,7 @@ async fn members(cluster: &Cluster) -> Result<Vec<Unit>, Failure> {
 }
 
 async fn choose(cluster: &Cluster, who: &Selector) -> Result<Vec<NodeName>, Failure> {
-    let names: Vec<NodeName> = members(cluster).await?.into_iter().map(|unit| unit.name).collect();
-    who.resolve(&names)
+    who.resolve(&members(cluster).await?)
 }
 
 /// A way to `name` through the gateway, after making sure that there is somebody to answer.

@@ -5,11 +5,12 @@ use std::{io::Write, process::ExitCode, time::Duration};
 use super::{Cli, Command, Nodes, Which};
 use crate::{
     cluster::Cluster,
+    doctor,
     failure::Failure,
     gateway,
     verb::Verb,
     verbs::{
-        self, PROGRESS_MAX, doctor,
+        self, PROGRESS_MAX,
         launch::{self, Ended, Start},
         report,
     },
@@ -24,11 +25,16 @@ pub type Dashboard = fn(Cli) -> Result<(), Failure>;
 /// Carries out a command line.
 #[must_use]
 pub fn run(cli: Cli, dashboard: Dashboard) -> ExitCode {
-    let Some(command) = cli.command else {
-        return finish(dashboard(cli).map(|()| ExitCode::SUCCESS));
+    let command = match cli.command {
+        None => return finish(dashboard(cli).map(|()| ExitCode::SUCCESS)),
+        Some(Command::Node(options)) => {
+            p2pnet_node::log_to_stderr();
+            return p2pnet_node::runtime::run(options);
+        }
+        Some(command) => command,
     };
     if let Command::Gateway(_) = command {
-        log_to_stderr();
+        p2pnet_node::log_to_stderr();
     }
     // The gateway is one small process beside a thousand: one thread does. Verbs fold and print, one does too.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -84,12 +90,14 @@ async fn carry_out(command: Command) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Gateway(options) => gateway::run(options).await.map(|()| ExitCode::SUCCESS),
-        Command::Doctor { start } => {
-            let findings = doctor::examine(&start.settings()?, start.nodes, start.which.runtime.into()).await;
-            say(&doctor::lines(&findings))?;
-            match findings.iter().filter(|finding| finding.grade == doctor::Grade::Fails).count() {
+        Command::Node(_) => Ok(ExitCode::SUCCESS), // has a runtime of its own, see `run`
+        Command::Doctor { start, json } => {
+            let settings = start.settings()?;
+            let report = doctor::examine(start.nodes, settings.base_port, settings.bind, &settings.data).await;
+            say(&[if json { format!("{:#}", report.document()) } else { report.as_text() }])?;
+            match report.findings.iter().filter(|finding| !finding.is_fine).count() {
                 0 => Ok(ExitCode::SUCCESS),
-                count => Err(Failure::new(format!("{count} of {} checks failed", findings.len()))
+                count => Err(Failure::new(format!("{count} of {} checks failed", report.findings.len()))
                     .hint("each says above how to mend it")),
             }
         }
@@ -145,12 +153,4 @@ fn finish(result: Result<ExitCode, Failure>) -> ExitCode {
         eprintln!("{failure}");
         ExitCode::FAILURE
     })
-}
-
-fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("P2PNET_LOG");
-    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
-    // A second initialisation would be our own mistake, and a log twice set up is still a log.
-    let _ = log.try_init();
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use p2pnet_shared::{Epoch, NodeName, UnixMillis, ViewDigest, telemetry::Load};
 use uuid::Uuid;
 
-use crate::cluster::{Role, UnitState};
+use crate::cluster::{Role, Unit, UnitState};
 
 /// One row of the node table.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,4 +44,18 @@ pub struct Node {
     pub load: Option<Load>,
     /// Share of one core it used between its last two load reports, percent.
     pub cpu_percent: Option<f32>,
+}
+
+impl Node {
+    /// The engine's part of it.
+    #[must_use]
+    pub fn unit(&self) -> Unit {
+        Unit {
+            name: self.name.clone(),
+            role: self.role,
+            state: self.state,
+            address: self.address,
+            since: self.since,
+        }
+    }
 }

@@ -7,9 +7,11 @@ use p2pnet_shared::NodeName;
 
 use super::{keys, say};
 use crate::{
+    cluster::Unit,
     failure::Failure,
     message::Command,
     model::{Dialog, Model, Work},
+    network::Node,
     prompt::{
         LineError, Mode,
         grammar::{Request, read},
@@ -101,8 +103,8 @@ fn question(model: &Model, request: &Request) -> Result<Option<String>, String> 
 
 /// Whom a selector means among the nodes there are.
 fn chosen(model: &Model, selector: &Selector) -> Result<Vec<NodeName>, String> {
-    let names: Vec<NodeName> = model.picture.nodes.iter().map(|node| node.name.clone()).collect();
-    selector.resolve(&names).map_err(|failure| flat(&failure))
+    let units: Vec<Unit> = model.picture.nodes.iter().map(Node::unit).collect();
+    selector.resolve(&units).map_err(|failure| flat(&failure))
 }
 
 fn known(model: &Model, name: &NodeName) -> Result<(), String> {
