@@ -150,7 +150,10 @@ mod tests {
             mend: "ulimit -n 1024".to_owned(),
             otherwise: "connections are refused",
         };
-        let report = Report { engine: Ok(String::new()), findings: vec![limit(&short), limit(&Limit { current: Some(4096), ..short.clone() })] };
+        let report = Report {
+            engine: Ok(String::new()),
+            findings: vec![limit(&short), limit(&Limit { current: Some(4096), ..short.clone() })],
+        };
         assert!(!report.is_fine());
         let text = report.as_text();
         assert!(text.contains("FAIL  open files  256 (needed: 1024, or connections are refused)\n"), "{text}");

@@ -21,7 +21,8 @@ fn open_new(lab: &Lab, columns: u16, rows: u16) -> Terminal {
     let nodes = NODES.to_string();
     let args = ["--runtime", "process", "--nodes", &nodes, "--base-port", &base_port];
     let terminal = Terminal::open(lab, &args, columns, rows);
-    terminal.wait_for("the started network", PATIENT, |screen| screen.contains("CONVERGED") && screen.contains("node8"));
+    terminal
+        .wait_for("the started network", PATIENT, |screen| screen.contains("CONVERGED") && screen.contains("node8"));
     terminal
 }
 

@@ -50,12 +50,6 @@ impl Node {
     /// The engine's part of it.
     #[must_use]
     pub fn unit(&self) -> Unit {
-        Unit {
-            name: self.name.clone(),
-            role: self.role,
-            state: self.state,
-            address: self.address,
-            since: self.since,
-        }
+        Unit { name: self.name.clone(), role: self.role, state: self.state, address: self.address, since: self.since }
     }
 }

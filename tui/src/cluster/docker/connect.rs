@@ -39,7 +39,7 @@ struct Candidate {
 
 /// What the search depends on, so that it can be tested.
 struct Surroundings<'a> {
-    variable: &'a dyn Fn(&str) -> Option<String>,
+    variable: &'a (dyn Fn(&str) -> Option<String> + Sync),
     home: Option<PathBuf>,
     uid: u32,
 }
