@@ -38,8 +38,8 @@ use engine::{Action, Engine, Found, Plan};
 pub use folders::default_data_dir;
 pub use limits::{Limit, MOST_NODES};
 
-/// Node ports are published on the host up to this many nodes; above that only when asked for: each published port
-/// costs the engine a proxy process and a set of firewall rules.
+/// Node ports are published on the host up to this many nodes unless told otherwise: each published port costs the engine
+/// a proxy process and a set of firewall rules. Whoever makes [`Settings`] decides.
 pub const PUBLISH_UP_TO: u32 = 200;
 
 /// What one unit of a network is for.
@@ -233,11 +233,12 @@ impl Cluster {
         binary: &Path,
         progress: Reporter,
     ) -> Result<Cluster, Failure> {
-        settings.publish |= nodes <= PUBLISH_UP_TO;
         settings.data = std::path::absolute(&settings.data)
             .map_err(|error| Failure::new(format!("`{}` is not a usable path: {error}", settings.data.display())))?;
         launch::check_size(&settings, nodes)?;
         let (engine, info) = choose(&settings.network, runtime).await?;
+        // Local processes have no ports but the host's own.
+        settings.publish |= info.kind == "process";
         let engines = vec![engine];
         let plan = launch::start(&engines, settings, nodes, binary, &progress).await?;
         Ok(Self { inner: Arc::new(Inner { plan, engines, runtime: info }) })

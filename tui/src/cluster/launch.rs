@@ -194,10 +194,20 @@ async fn make(
     for engine in engines {
         engine.preflight(plan, &share(engine)).await?;
     }
+    let is_new = !folders::network_dir(&plan.settings).exists();
     folders::make_network(&plan.settings)?;
     let mut tally = Tally::begin(reporter, "preparing", engines.len());
     for engine in engines {
-        plan.program = engine.prepare(plan, binary).await?;
+        plan.program = match engine.prepare(plan, binary).await {
+            Ok(program) => program,
+            Err(failure) => {
+                // Nothing runs yet: leave the place as it was found.
+                if is_new {
+                    folders::remove(&plan.settings)?;
+                }
+                return Err(failure);
+            }
+        };
         tally.one_more();
     }
     let tally = Tally::begin(reporter, "creating nodes", drafts.len());

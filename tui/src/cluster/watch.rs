@@ -211,3 +211,6 @@ impl From<Failure> for Broken {
         Broken::Engine(failure)
     }
 }
+
+#[cfg(test)]
+mod tests;

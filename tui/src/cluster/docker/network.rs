@@ -9,7 +9,7 @@ use bollard::{
     Docker,
     errors::Error,
     models::{Ipam, IpamConfig, Network, NetworkCreateRequest},
-    query_parameters::{ListNetworksOptions, ListNetworksOptionsBuilder},
+    query_parameters::{InspectNetworkOptions, ListNetworksOptions, ListNetworksOptionsBuilder},
 };
 use std::time::Duration;
 
@@ -200,8 +200,25 @@ pub(super) async fn remove(docker: &Docker, name: &str) -> Result<(), Failure> {
     if ours(docker, name).await?.is_empty() {
         return Ok(());
     }
+    let guests = guests(docker, name).await;
+    if !guests.is_empty() {
+        let names = guests.join(" ");
+        return Err(Failure::new(format!(
+            "network `{name}` is still used by containers that p2pnet did not make: {names}"
+        ))
+        .hint(format!("remove them with `docker rm -f {names}`, then stop the network again")));
+    }
     Err(Failure::new(format!("every container is gone, but the engine will not remove network `{name}`: {why}"))
         .hint("the next start uses it again; restarting the engine (`sudo systemctl restart docker`) lets it go"))
+}
+
+/// Who is attached to the network: somebody may have joined it with `docker run --network`.
+async fn guests(docker: &Docker, name: &str) -> Vec<String> {
+    let found = docker.inspect_network(name, None::<InspectNetworkOptions>).await;
+    let guests = found.ok().and_then(|network| network.containers).unwrap_or_default();
+    let mut names: Vec<String> = guests.into_values().filter_map(|guest| guest.name).collect();
+    names.sort();
+    names
 }
 
 #[cfg(test)]

@@ -77,7 +77,7 @@ fn command(record: &Record, draft: &Draft) -> Command {
     command.arg("node").args(["--name", draft.name.as_str(), "--port", &port.to_string()]);
     command.args(["--bind", &settings.bind.to_string(), "--gateway", &record.gateway.to_string()]);
     command.args(["--network", settings.network.as_str()]);
-    command.arg("--data").arg(folder.join("data")).arg("--sync").arg(folder.join("sync"));
+    command.arg("--data").arg(folder.join("data")).env("SYNC_DIR", folder.join("sync"));
     let bootstrap = Draft::bootstrap().address(settings).filter(|_| draft.role == Role::Node);
     if let Some(bootstrap) = bootstrap {
         command.args(["--bootstrap", &format!("http://{bootstrap}")]);
