@@ -19,5 +19,11 @@
 //! late, twice or for something long gone does no harm, so nobody ever cancels one.
 
 pub mod broadcast;
+pub mod config;
+pub mod discovery;
 pub mod membership;
+pub mod runtime;
 pub mod time;
+
+pub use config::{NodeOptions, Settings};
+pub use runtime::{NodeHandle, run, start};
