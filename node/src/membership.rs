@@ -1,13 +1,52 @@
 //! SWIM membership: who is alive.
+//!
+//! Sources: *SWIM* (Das, Gupta, Motivala 2002) for probing, suspicion and gossip; *Lifeguard* (Dadgar et al. 2018) for
+//! doubting ourselves before others. Each second a node asks one member, in a shuffled round, whether it is there; when
+//! neither it nor three helpers get an answer, the member is suspected aloud, and unless it speaks up in time it is dead.
+//! A member speaks up by raising its incarnation, which nobody else ever does. All news rides on the questions and
+//! answers, and on short rounds of gossip while there is any.
+//!
+//! ```text
+//!                    ┌─ probe.rs ─────────┐  nobody answered   ┌─ suspicion.rs ─┐
+//!  timers, LinkLost ─▶ ping, helpers, nack├───────────────────▶│ windows        │ run out
+//!                    └────────────────────┘      accuse        └───────┬────────┘
+//!                    ┌─ sync.rs ──────────┐                            ▼
+//!  Contact ─────────▶│ meet, compare      ├──▶ ┌─ belief.rs ──────────────────┐    Announce
+//!                    └────────────────────┘    │ does this claim supersede?   ├──▶ what changed
+//!  Received ──────── every claim in it ───────▶└───────┬───────────┬──────────┘
+//!                                             member.rs: the table │ dissemination.rs: pass it on
+//! ```
+//! A member is (name, epoch, incarnation): the epoch tells one life of a name from the next, so a restarted node
+//! supersedes its former self at once, wherever it listens now. There is one row per name.
+//!
+//! What always holds: our own incarnation never falls and we never hold ourselves dead; the events announced fold to
+//! exactly [`State::digest`]; every table has a bound ([`Config`]); no datagram costs work in proportion to the members,
+//! except the full state, which is rationed. Nothing is believed from an address before it has answered.
+//!
+//! Left out on purpose: encryption (the envelope's, see `shared/src/wire.rs`), and any defence against liars inside the
+//! cluster beyond bounds. Whoever holds the secret may claim anything.
 
-use std::net::SocketAddr;
+mod belief;
+mod config;
+mod dissemination;
+mod member;
+mod probe;
+mod suspicion;
+mod sync;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use p2pnet_shared::{
     Epoch, NodeName, ViewDigest,
     telemetry::MemberEvent,
-    wire::membership::{Datagram, Status},
+    wire::membership::{Claim, Datagram, Message},
 };
+use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
+pub use self::{config::Config, member::Member};
+use self::{dissemination::News, member::Table, probe::Awaited, sync::Seed};
 use crate::time::Millis;
 
 /// Who we are.
@@ -19,16 +58,6 @@ pub struct Identity {
     pub addr: SocketAddr,
     /// This life.
     pub epoch: Epoch,
-}
-
-/// Every knob.
-#[derive(Debug, Clone)]
-pub struct Config {}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {}
-    }
 }
 
 /// What happened.
@@ -56,7 +85,7 @@ pub enum Input {
         /// Which life of it.
         epoch: Epoch,
     },
-    /// We are going away.
+    /// We are going away. Some members are told, and from then on nothing is said or believed.
     Leave,
 }
 
@@ -81,83 +110,268 @@ pub enum Effect {
     Announce(MemberEvent),
 }
 
-/// What a timer is for.
+/// What a timer is for. `due` is when it was to fire: it tells a stale timer from the one that counts, and a timer
+/// that fired late from one that did not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Timer {
-    /// Next probe.
-    Probe,
-}
-
-/// One row of the member table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Member {
-    /// Who.
-    pub name: NodeName,
-    /// Where it listens.
-    pub addr: SocketAddr,
-    /// Which life.
-    pub epoch: Epoch,
-    /// Its incarnation.
-    pub incarnation: u32,
-    /// What we believe.
-    pub status: Status,
-    /// Since when.
-    pub since: Millis,
-    /// Who accuses or accused it.
-    pub accusers: Vec<NodeName>,
+    /// The next member's turn.
+    Probe {
+        /// When it was to fire.
+        due: Millis,
+    },
+    /// The direct answer to a probe.
+    ProbeTimeout {
+        /// Which probe.
+        seq: u32,
+        /// When it was to fire.
+        due: Millis,
+    },
+    /// Any answer to a probe.
+    ProbeDeadline {
+        /// Which probe.
+        seq: u32,
+        /// When it was to fire.
+        due: Millis,
+    },
+    /// The answer to a probe made for somebody else.
+    RelayTimeout {
+        /// Which ping.
+        seq: u32,
+    },
+    /// The end of a suspicion.
+    Suspicion {
+        /// Whose.
+        member: NodeName,
+        /// When it was to fire.
+        due: Millis,
+    },
+    /// The next round of gossip.
+    Gossip {
+        /// When it was to fire.
+        due: Millis,
+    },
+    /// The next comparison of full states.
+    Sync {
+        /// When it was to fire.
+        due: Millis,
+    },
+    /// The next contact with one of the dead or the seeds.
+    ReachOut {
+        /// When it was to fire.
+        due: Millis,
+    },
+    /// The answer of an address.
+    Contact {
+        /// Which.
+        addr: SocketAddr,
+        /// When it was to fire.
+        due: Millis,
+    },
 }
 
 /// The member table and everything the protocol remembers.
 #[derive(Debug)]
 pub struct State {
     me: Identity,
+    incarnation: u32,
+    /// The newest life somebody else leads under our name.
+    superseded: Option<Epoch>,
+    left: bool,
+    config: Config,
+    rng: SmallRng,
+    table: Table,
+
+    started: Millis,
+    health: u8,
+    /// Probes answered, for the warm-up.
+    answers: u32,
+    awaited: BTreeMap<u32, Awaited>,
+    next_seq: u32,
+    probe_due: Millis,
+    /// Links lost before we were allowed to judge. Holds only members we have rows for.
+    links_lost: BTreeMap<NodeName, Epoch>,
+
+    /// Deaths seen since an instant, and until when that made us hold our tongue.
+    deaths: usize,
+    deaths_since: Millis,
+    frozen_until: Millis,
+
+    news: News,
+    gossip_due: Option<Millis>,
+    last_gossip: Option<Millis>,
+
+    seeds: BTreeMap<SocketAddr, Seed>,
+    sync_wait: Millis,
+    sync_due: Millis,
+    reach_out_due: Millis,
+    /// The question of the last reach-out.
+    reached_out: Option<u32>,
+    full_states: u32,
+    full_states_since: Millis,
 }
 
 impl State {
     /// A node that knows nobody yet. `seed` is all the chance it will ever have.
     #[must_use]
     pub fn new(me: Identity, config: Config, seed: u64) -> Self {
-        let _ = (config, seed);
-        Self { me }
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let next_seq = rng.random();
+        let sync_wait = Millis(1_000).min(config.sync_interval);
+        let table = Table::new(&me.name);
+        Self {
+            me,
+            incarnation: 0,
+            superseded: None,
+            left: false,
+            config,
+            rng,
+            table,
+            started: Millis(0),
+            health: 0,
+            answers: 0,
+            awaited: BTreeMap::new(),
+            next_seq,
+            probe_due: Millis(0),
+            links_lost: BTreeMap::new(),
+            deaths: 0,
+            deaths_since: Millis(0),
+            frozen_until: Millis(0),
+            news: News::default(),
+            gossip_due: None,
+            last_gossip: None,
+            seeds: BTreeMap::new(),
+            sync_wait,
+            sync_due: Millis(0),
+            reach_out_due: Millis(0),
+            reached_out: None,
+            full_states: 0,
+            full_states_since: Millis(0),
+        }
     }
 
     /// Sets the first timers. Called once.
     pub fn start(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        let _ = (now, effects);
+        self.started = now;
+        self.arm_probe(now, effects);
+        self.arm_sync(now, effects);
+        self.arm_reach_out(now, effects);
+        let me = self.my_claim();
+        self.news.push(me);
     }
 
     /// One thing happened at `now`; what is to be done is pushed onto `effects`.
     pub fn handle(&mut self, now: Millis, input: Input, effects: &mut Vec<Effect>) {
-        let _ = (now, input, effects);
+        if self.left {
+            return;
+        }
+        match input {
+            Input::Contact { addr } => self.on_contact(now, addr, effects),
+            Input::Received { from, datagram } => self.on_received(now, from, datagram, effects),
+            Input::TimerFired(timer) => self.on_timer(now, timer, effects),
+            Input::LinkLost { peer, epoch } => self.on_link_lost(now, peer, epoch, effects),
+            Input::Leave => self.on_leave(effects),
+        }
     }
 
-    /// Ourselves, with the incarnation we have reached.
+    fn on_timer(&mut self, now: Millis, timer: Timer, effects: &mut Vec<Effect>) {
+        match timer {
+            Timer::Probe { due } => self.on_probe_timer(now, due, effects),
+            Timer::ProbeTimeout { seq, due } => self.on_probe_timeout(now, seq, due, effects),
+            Timer::ProbeDeadline { seq, due } => self.on_probe_deadline(now, seq, due, effects),
+            Timer::RelayTimeout { seq } => self.on_relay_timeout(seq, effects),
+            Timer::Suspicion { member, due } => self.on_suspicion_timeout(now, &member, due, effects),
+            Timer::Gossip { due } => self.on_gossip_timer(now, due, effects),
+            Timer::Sync { due } => self.on_sync_timer(now, due, effects),
+            Timer::ReachOut { due } => self.on_reach_out_timer(now, due, effects),
+            Timer::Contact { addr, due } => self.on_contact_timer(now, addr, due, effects),
+        }
+    }
+
+    fn on_received(&mut self, now: Millis, from: SocketAddr, datagram: Datagram, effects: &mut Vec<Effect>) {
+        let Datagram { from: name, message, claims } = datagram;
+        if name == self.me.name {
+            // Our own words come back, or a namesake speaks; only its epoch is of interest.
+            let newer = claims.iter().filter(|claim| claim.member == name && claim.epoch > self.me.epoch);
+            self.superseded = newer.map(|claim| claim.epoch).max().max(self.superseded);
+            return;
+        }
+        let full_state = matches!(message, Message::State { .. });
+        let mut corrections = Vec::new();
+        for claim in claims {
+            let hearsay = full_state && self.table.is_live(&claim.member);
+            let claim = if hearsay { belief::as_suspicion(claim) } else { claim };
+            // The other side's full state corrects everything but what it believes of us.
+            let correction = self.on_claim(now, claim, effects);
+            corrections.extend(correction.filter(|claim| !full_state || claim.member == self.me.name));
+        }
+        if !corrections.is_empty() {
+            self.send(from, Some(&name), Message::Gossip, corrections, effects);
+        }
+        match message {
+            Message::Ping { seq, target } => self.on_ping(from, &name, seq, target.as_ref(), effects),
+            Message::Ack { seq } => self.on_ack(now, from, &name, seq, effects),
+            Message::PingRequest { seq, target, .. } => self.on_ping_request(from, seq, &target, effects),
+            Message::Nack { seq } => self.on_nack(&name, seq),
+            Message::Sync { state_hash } => self.on_sync(now, from, state_hash, effects),
+            Message::State { reply: true } => self.send_full_state(now, from, false, effects),
+            Message::State { reply: false } | Message::Gossip => {}
+        }
+    }
+
+    /// Says goodbye to several members, who pass it on.
+    fn on_leave(&mut self, effects: &mut Vec<Effect>) {
+        self.left = true;
+        let goodbye: Claim = self.my_claim();
+        for (_, addr) in self.table.pick(self.config.leave_fanout, &mut self.rng, |_| true) {
+            self.push_datagram(addr, Message::Gossip, vec![goodbye.clone()], effects);
+        }
+    }
+
+    /// Ourselves.
     #[must_use]
     pub fn me(&self) -> &Identity {
         &self.me
     }
 
+    /// The incarnation we have reached; it never falls.
+    #[must_use]
+    pub fn incarnation(&self) -> u32 {
+        self.incarnation
+    }
+
+    /// The newest life that somebody else leads under our name. Everybody now takes that node for us, so our user should
+    /// be told; a later boot of ours needs a larger epoch than this one to be heard.
+    #[must_use]
+    pub fn superseded(&self) -> Option<Epoch> {
+        self.superseded
+    }
+
     /// Every member but ourselves, dead ones included, sorted by name.
     pub fn members(&self) -> impl Iterator<Item = &Member> {
-        std::iter::empty()
+        self.table.members()
     }
 
     /// One member.
     #[must_use]
     pub fn member(&self, name: &NodeName) -> Option<&Member> {
-        let _ = name;
-        None
+        self.table.get(name).map(|row| &row.member)
     }
 
     /// The names believed alive, ourselves included.
     #[must_use]
     pub fn digest(&self) -> ViewDigest {
-        std::iter::once(&self.me.name).collect()
+        self.table.digest()
     }
 
     /// Lifeguard's local health, 0 (well) to 7.
     #[must_use]
     pub fn health(&self) -> u8 {
-        0
+        self.health
+    }
+
+    /// What two nodes compare: the living with their lives and incarnations, ourselves included.
+    fn state_hash(&self) -> u64 {
+        let mine = member::row_hash(&self.me.name, self.me.epoch, self.incarnation);
+        self.table.state_hash().wrapping_add(mine)
     }
 }

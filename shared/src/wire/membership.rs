@@ -31,7 +31,8 @@ impl Status {
     }
 }
 
-/// News about one member. The newer (epoch, incarnation) wins; at a tie the graver status.
+/// News about one member. The newer (epoch, incarnation) wins; at a tie the graver status. In a [`Message::State`] a
+/// death is hearsay and counts as a suspicion, so that after a partition the member itself has the last word.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Claim {
     /// Whom it is about.
@@ -51,7 +52,7 @@ pub struct Claim {
 }
 
 /// One membership datagram.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Datagram {
     /// Who sends it.
     pub from: NodeName,
@@ -62,7 +63,7 @@ pub struct Datagram {
 }
 
 /// What a membership datagram asks or answers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Message {
     /// Are you there? `target` guards against an address that changed hands.
     Ping {
@@ -94,7 +95,7 @@ pub enum Message {
     Gossip,
     /// Here is a hash of my full state; send yours if it differs. The claims hold the sender itself.
     Sync {
-        /// Of every member this sender holds, its state and incarnation.
+        /// Of every member this sender believes alive, itself included: name, epoch and incarnation.
         state_hash: u64,
     },
     /// Full state, one datagram of several: the claims.

@@ -1,0 +1,270 @@
+//! Asking members whether they are there (SWIM §3.1, §4.3), and doubting ourselves first (Lifeguard §IV-A).
+//!
+//! ```text
+//!   0 ms      ping ──────────────▶ member          every second, the next of a shuffled round
+//! 300 ms      ping request ──────▶ 3 helpers ──ping──▶ member          no answer yet
+//! 540 ms      ◀── nack ─────────── helper                              "not to me either, and I am well"
+//!   1 s       accuse                                                   no answer at all
+//! ```
+//! A lost TCP link starts the same at once, with the verdict after twice the timeout.
+//!
+//! Health rises when an answer that should have come did not, with helpers that sent no nack, with accusations of
+//! ourselves and with our own stalls; each answered probe lowers it. It stretches every interval and timeout here.
+//! A timer that fires much too late proves only that we were asleep: the probe it was to judge is inconclusive.
+
+use std::net::SocketAddr;
+
+use p2pnet_shared::{
+    Epoch,
+    wire::membership::{Message, Status},
+};
+use rand::RngExt;
+
+use super::{Effect, NodeName, State, Timer};
+use crate::time::Millis;
+
+/// A question that waits for its answer, by sequence number.
+#[derive(Debug)]
+pub(super) enum Awaited {
+    /// One of our own probes.
+    Probe(Probe),
+    /// A ping sent on somebody's behalf.
+    Relay {
+        /// Who asked.
+        requester: SocketAddr,
+        /// Its sequence number.
+        seq: u32,
+        /// Whom we pinged.
+        target: NodeName,
+    },
+    /// A ping to an address whose owner we do not know, or hold dead.
+    Contact {
+        /// Where to.
+        addr: SocketAddr,
+    },
+}
+
+/// A probe under way.
+#[derive(Debug)]
+pub(super) struct Probe {
+    target: NodeName,
+    epoch: Epoch,
+    incarnation: u32,
+    /// Why: its turn, or its link to us was lost.
+    link_lost: bool,
+    helpers: Vec<NodeName>,
+    nacks: usize,
+}
+
+impl State {
+    /// The next member of the round has its turn.
+    pub(super) fn on_probe_timer(&mut self, now: Millis, due: Millis, effects: &mut Vec<Effect>) {
+        if self.probe_due != due {
+            return;
+        }
+        self.arm_probe(now, effects);
+        if let Some(target) = self.table.next_to_probe(&mut self.rng) {
+            self.probe(now, &target, false, effects);
+        }
+        if self.may_accuse(now) {
+            for (peer, epoch) in std::mem::take(&mut self.links_lost) {
+                self.on_link_lost(now, peer, epoch, effects);
+            }
+        }
+    }
+
+    pub(super) fn arm_probe(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        let after = self.jitter(self.stretched(self.config.probe_interval));
+        self.probe_due = now + after;
+        effects.push(Effect::SetTimer { after, timer: Timer::Probe { due: self.probe_due } });
+    }
+
+    /// The TCP link to a member broke: probe it now. What we may not judge yet is kept until we may.
+    pub(super) fn on_link_lost(&mut self, now: Millis, peer: NodeName, epoch: Epoch, effects: &mut Vec<Effect>) {
+        let Some(row) = self.table.get(&peer) else { return };
+        if !row.member.status.is_live() || row.member.epoch != epoch {
+            return;
+        }
+        if !self.may_accuse(now) {
+            self.links_lost.insert(peer, epoch);
+            return;
+        }
+        let under_way = |awaited: &Awaited| matches!(awaited, Awaited::Probe(p) if p.link_lost && p.target == peer);
+        if !self.awaited.values().any(under_way) {
+            self.probe(now, &peer, true, effects);
+        }
+    }
+
+    fn probe(&mut self, now: Millis, target: &NodeName, link_lost: bool, effects: &mut Vec<Effect>) {
+        let Some(row) = self.table.get(target) else { return };
+        let (addr, epoch, incarnation) = (row.member.addr, row.member.epoch, row.member.incarnation);
+        let probe = Probe { target: target.clone(), epoch, incarnation, link_lost, helpers: Vec::new(), nacks: 0 };
+        let seq = self.await_answer(Awaited::Probe(probe));
+        self.send(addr, Some(target), Message::Ping { seq, target: Some(target.clone()) }, Vec::new(), effects);
+        let timeout = self.jitter(self.stretched(self.config.probe_timeout));
+        let timer = Timer::ProbeTimeout { seq, due: now + timeout };
+        effects.push(Effect::SetTimer { after: timeout, timer });
+        let whole = if link_lost { Millis(2 * timeout.0) } else { self.stretched(self.config.probe_interval) };
+        let timer = Timer::ProbeDeadline { seq, due: now + whole };
+        effects.push(Effect::SetTimer { after: whole, timer });
+    }
+
+    /// The direct answer did not come: ask helpers.
+    pub(super) fn on_probe_timeout(&mut self, now: Millis, seq: u32, due: Millis, effects: &mut Vec<Effect>) {
+        let Some(Awaited::Probe(probe)) = self.awaited.get(&seq) else { return };
+        if now - due > self.config.stall {
+            return self.on_inconclusive(now, seq, effects);
+        }
+        let target = probe.target.clone();
+        let Some(row) = self.table.get(&target) else { return };
+        let about = row.member.claim();
+        let asked = self.config.indirect_probes;
+        let helpers = self.table.pick(asked, &mut self.rng, |m| m.status == Status::Alive && m.name != target);
+        for (helper, addr) in &helpers {
+            let message = Message::PingRequest { seq, target: target.clone(), addr: about.addr };
+            self.send(*addr, Some(helper), message, vec![about.clone()], effects);
+        }
+        if let Some(Awaited::Probe(probe)) = self.awaited.get_mut(&seq) {
+            probe.helpers = helpers.into_iter().map(|(name, _)| name).collect();
+        }
+    }
+
+    /// The probe's time is over and nobody answered.
+    pub(super) fn on_probe_deadline(&mut self, now: Millis, seq: u32, due: Millis, effects: &mut Vec<Effect>) {
+        let Some(Awaited::Probe(_)) = self.awaited.get(&seq) else { return };
+        if now - due > self.config.stall {
+            return self.on_inconclusive(now, seq, effects);
+        }
+        let Some(Awaited::Probe(probe)) = self.awaited.remove(&seq) else { return };
+        // A helper that has fallen under suspicion itself says nothing about us by its silence; Lifeguard counts it.
+        let well = |helper: &&NodeName| self.table.get(helper).is_some_and(|row| row.member.status == Status::Alive);
+        match probe.helpers.iter().filter(well).count() {
+            0 => self.worsen_health(1),
+            asked => self.worsen_health(asked.saturating_sub(probe.nacks)),
+        }
+        // Somebody else may have been quicker, or the member has spoken up since.
+        let current = self
+            .table
+            .get(&probe.target)
+            .is_some_and(|row| (row.member.epoch, row.member.incarnation) == (probe.epoch, probe.incarnation));
+        if current && self.may_accuse(now) {
+            self.accuse(now, &probe.target, probe.link_lost, effects);
+        } else if current && probe.link_lost {
+            self.links_lost.insert(probe.target, probe.epoch);
+        }
+    }
+
+    /// We were asleep. A lost link is asked after again, the member whose turn it was will have another.
+    fn on_inconclusive(&mut self, now: Millis, seq: u32, effects: &mut Vec<Effect>) {
+        let Some(Awaited::Probe(probe)) = self.awaited.remove(&seq) else { return };
+        self.worsen_health(1);
+        if probe.link_lost {
+            self.on_link_lost(now, probe.target, probe.epoch, effects);
+        }
+    }
+
+    pub(super) fn on_ping(
+        &mut self,
+        from: SocketAddr,
+        name: &NodeName,
+        seq: u32,
+        target: Option<&NodeName>,
+        effects: &mut Vec<Effect>,
+    ) {
+        if target.is_none_or(|target| *target == self.me.name) {
+            let first = if target.is_none() { vec![self.my_claim()] } else { Vec::new() };
+            self.send(from, Some(name), Message::Ack { seq }, first, effects);
+        }
+    }
+
+    pub(super) fn on_ack(
+        &mut self,
+        now: Millis,
+        from: SocketAddr,
+        name: &NodeName,
+        seq: u32,
+        effects: &mut Vec<Effect>,
+    ) {
+        let expected = match self.awaited.get(&seq) {
+            Some(Awaited::Probe(probe)) => probe.target == *name || probe.helpers.contains(name),
+            Some(Awaited::Relay { target, .. }) => target == name,
+            Some(Awaited::Contact { .. }) => true,
+            None => false,
+        };
+        if !expected {
+            return;
+        }
+        match self.awaited.remove(&seq) {
+            Some(Awaited::Probe(_)) => {
+                self.health = self.health.saturating_sub(1);
+                self.answers = self.answers.saturating_add(1);
+            }
+            Some(Awaited::Relay { requester, seq, .. }) => {
+                self.send(requester, None, Message::Ack { seq }, Vec::new(), effects);
+            }
+            Some(Awaited::Contact { addr }) => self.on_contact_answered(now, addr, from, name, effects),
+            None => {}
+        }
+    }
+
+    /// Somebody cannot reach `target` and asks us to try. We try the address *we* hold, so that nobody can aim us.
+    pub(super) fn on_ping_request(&mut self, from: SocketAddr, seq: u32, target: &NodeName, effects: &mut Vec<Effect>) {
+        let relays = self.awaited.values().filter(|awaited| matches!(awaited, Awaited::Relay { .. })).count();
+        let Some(addr) = self.table.get(target).map(|row| row.member.addr) else { return };
+        if relays >= self.config.relays_max {
+            return;
+        }
+        let relay = Awaited::Relay { requester: from, seq, target: target.clone() };
+        let relay_seq = self.await_answer(relay);
+        let message = Message::Ping { seq: relay_seq, target: Some(target.clone()) };
+        self.send(addr, Some(target), message, Vec::new(), effects);
+        // Before the requester's own patience ends, or the nack is worth nothing.
+        let after = Millis(self.config.probe_timeout.0 * 4 / 5);
+        effects.push(Effect::SetTimer { after, timer: Timer::RelayTimeout { seq: relay_seq } });
+    }
+
+    pub(super) fn on_relay_timeout(&mut self, seq: u32, effects: &mut Vec<Effect>) {
+        if !matches!(self.awaited.get(&seq), Some(Awaited::Relay { .. })) {
+            return;
+        }
+        if let Some(Awaited::Relay { requester, seq, .. }) = self.awaited.remove(&seq) {
+            self.send(requester, None, Message::Nack { seq }, Vec::new(), effects);
+        }
+    }
+
+    pub(super) fn on_nack(&mut self, name: &NodeName, seq: u32) {
+        if let Some(Awaited::Probe(probe)) = self.awaited.get_mut(&seq)
+            && probe.helpers.contains(name)
+        {
+            probe.nacks += 1;
+        }
+    }
+
+    /// Keeps a question until its answer or its timer, and returns its number.
+    pub(super) fn await_answer(&mut self, awaited: Awaited) -> u32 {
+        self.next_seq = self.next_seq.wrapping_add(1);
+        self.awaited.insert(self.next_seq, awaited);
+        self.next_seq
+    }
+
+    /// Whether our word against others counts yet: warmed up, and not the likely odd one out.
+    pub(super) fn may_accuse(&self, now: Millis) -> bool {
+        let warm = now - self.started >= self.config.warm_up && self.answers >= self.config.warm_up_answers;
+        warm && now >= self.frozen_until
+    }
+
+    pub(super) fn worsen_health(&mut self, by: usize) {
+        let by = u8::try_from(by).unwrap_or(u8::MAX);
+        self.health = self.health.saturating_add(by).min(self.config.health_max);
+    }
+
+    fn stretched(&self, time: Millis) -> Millis {
+        Millis(time.0 * (u64::from(self.health) + 1))
+    }
+
+    /// `time` ± 10 %, so that what started together does not stay together.
+    pub(super) fn jitter(&mut self, time: Millis) -> Millis {
+        let tenth = time.0 / 10;
+        Millis(time.0 - tenth + self.rng.random_range(0..=2 * tenth))
+    }
+}

@@ -1,0 +1,47 @@
+//! A hundred nodes in one thread: the very cores the real node runs, on a pretend network with one seed.
+//!
+//! ```text
+//! network.rs      the event heap, and what happens to nodes: crash, restart, pause, leave
+//! wire.rs         what happens between them: latency, loss, duplication, cuts, links that break
+//! invariants.rs   what must hold after every single step
+//! start.rs, kill.rs, faults.rs, broadcast.rs   scenarios
+//! ```
+//! Each scenario runs with a few fixed seeds. One that fails prints its seed and the command that replays it, line for
+//! line: the same seed gives the same run. `P2PNET_SIM_SEED=7 cargo test -p p2pnet-node --test sim` runs every scenario
+//! with that seed alone, `P2PNET_SIM_SEED=100..200` with each of a hundred.
+
+mod broadcast;
+mod faults;
+mod invariants;
+mod kill;
+mod network;
+mod start;
+mod wire;
+
+/// Says how to replay when a scenario fails.
+struct Replay {
+    scenario: &'static str,
+    seed: u64,
+}
+
+impl Drop for Replay {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let Self { scenario, seed } = self;
+            eprintln!("replay: P2PNET_SIM_SEED={seed} cargo test -p p2pnet-node --test sim -- --exact {scenario}");
+        }
+    }
+}
+
+/// Runs a scenario with each seed, or with those in `P2PNET_SIM_SEED`.
+fn with_seeds(scenario: &'static str, seeds: &[u64], run: impl Fn(u64)) {
+    let number = |text: &str| text.parse().expect("P2PNET_SIM_SEED is a number, or two with `..` between them");
+    let given = std::env::var("P2PNET_SIM_SEED").ok().map(|given| match given.split_once("..") {
+        Some((first, end)) => (number(first)..number(end)).collect(),
+        None => vec![number(&given)],
+    });
+    for seed in given.unwrap_or_else(|| seeds.to_vec()) {
+        let _replay = Replay { scenario, seed };
+        run(seed);
+    }
+}
