@@ -1,18 +1,115 @@
 //! Traced epidemic broadcast over an overlay of a few links.
+//!
+//! A node that accepts a message from its user pushes it to its neighbours; each pushes it on when it sees it for the
+//! first time (flooding over a random graph of degree 5 to 8: HyParView §5, Leitão 2007). Every frame carries the path
+//! it took, so every delivery can say how it came. What the push misses, because a link broke, because the hops ran out,
+//! because a node was not there yet, is found by comparing marks with a neighbour.
+//!
+//! ```text
+//!  membership ──MemberUp, MemberDown──▶ overlay.rs   who is a neighbour: 5 to 8 symmetric links
+//!                                          │ neighbours
+//!  user ──publish──▶ on its way ◀──────────┤
+//!        Broadcast ──▶ seen.rs   seen before? for ever, one window per origin's life
+//!                      store.rs  the recent messages ──▶ Deliver, push to every neighbour not on the path
+//!        Marks ──────▶ repair.rs what one side lacks, the other sends; what nobody remembers is given up
+//! ```
+//! Left out on purpose: lazy links (Plumtree), which would bring the redundancy of flooding down from about 4 copies per
+//! node to a fraction; order between messages; and any acknowledgement, as an accepted message is only as safe as its
+//! origin until the first neighbour has it.
+//!
+//! Always holds:
+//! - a message is delivered at most once in a node's life, also under repeats and replays, without any clock;
+//! - once links are calm, every message that a surviving node has accepted reaches every live node, unless so many
+//!   followed it that all its holders have forgotten it ([`Config::remember`] says when a node refuses to go faster), or
+//!   its shortest way there has more than 32 names (the last hop is about 5 at 100 nodes and 7 at 1,000);
+//! - a delivered path starts at the origin, ends here, visits nobody twice, holds at most 32 names (`PATH_MAX`), and each
+//!   step was a link at its time. A walk that came back to us, which happens when we restarted in between, is cut at its
+//!   first visit;
+//! - nothing from outside is trusted with a length, a path or a number; memory is bounded whatever comes in.
+
+mod overlay;
+mod repair;
+mod seen;
+mod store;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 
-use p2pnet_shared::{Epoch, MessageId, NodeName, wire::broadcast::Frame};
+use p2pnet_shared::{
+    Epoch, MessageId, NodeName,
+    wire::broadcast::{Broadcast, Frame, Life, MarksPurpose, TEXT_MAX_BYTES, TTL_MAX},
+};
 
+use self::{
+    overlay::Overlay,
+    repair::{Repair, Shown, frame_of, is_sound_path},
+    seen::{Noted, RUNS_MAX, Seen},
+    store::Store,
+};
 use crate::time::Millis;
 
 /// Every knob.
 #[derive(Debug, Clone)]
-pub struct Config {}
+pub struct Config {
+    /// Neighbours a node looks for. Default 5 (HyParView §5.1): at 100 nodes a random graph of degree 5 has a last hop
+    /// of about 5, and 95 % of the survivors still hang together the moment half of the nodes die. At least 1.
+    pub active_target: usize,
+    /// Neighbours a node takes when asked. Default 8: newcomers find room, and nobody pays for more than 8 links. Not below
+    /// `active_target`.
+    pub active_cap: usize,
+    /// Milliseconds after which a dial that was not answered is given up. Default 10,000: above the runtime's own
+    /// deadline for connecting, so this is only a safeguard.
+    pub dial_timeout: Millis,
+    /// Milliseconds within which a peer has to answer or to close. Default 3,000: far above a round trip also on a machine that is
+    /// starting 100 containers.
+    pub answer_timeout: Millis,
+    /// Milliseconds before a peer that failed or refused is tried again, the first time; doubles with each failure.
+    /// Default 500: two nodes alone find each other again at once.
+    pub retry_min: Millis,
+    /// Milliseconds before it is tried again at most. Default 15,000.
+    pub retry_max: Millis,
+    /// Milliseconds between occasions to change a link, halved to one and a half. Default 10,000: costs a node one dial in
+    /// half a minute, and two halves of a network of 100 that was cut have a link between them within about a second.
+    pub mix_period: Millis,
+    /// Milliseconds between comparisons of marks with a random neighbour, less or more a fifth. Default 5,000.
+    pub repair_period: Millis,
+    /// Milliseconds between seeing a gap and asking for it, and between asks. Default 300: several times what copies of two
+    /// messages take to overtake each other, so that most gaps have closed by themselves.
+    pub repair_soon: Millis,
+    /// Hops a message is pushed unless its sender says otherwise, 1 to 32. Default 12, two and a half times the last hop
+    /// expected at 100 nodes; 16 for 1,000.
+    pub ttl: u8,
+    /// Longest text accepted from a user, bytes. Default, and at most, 8 KiB.
+    pub text_max_bytes: usize,
+    /// Recent messages kept. Default 1,000.
+    pub messages_max: usize,
+    /// Bytes of recent messages kept. Default 1 MiB: a thousand nodes on one machine share its memory.
+    pub messages_max_bytes: usize,
+    /// Milliseconds for which a message that was pushed is certain to be kept: a node whose store is full of younger ones
+    /// accepts no more. Default 6,000, one round of repair. With 1,000 messages kept, the network as a whole takes bursts of
+    /// 1,000 messages and 160 a second in the long run.
+    pub remember: Millis,
+}
 
 impl Default for Config {
     fn default() -> Self {
-        Self {}
+        Self {
+            active_target: 5,
+            active_cap: 8,
+            dial_timeout: Millis(10_000),
+            answer_timeout: Millis(3_000),
+            retry_min: Millis(500),
+            retry_max: Millis(15_000),
+            mix_period: Millis(10_000),
+            repair_period: Millis(5_000),
+            repair_soon: Millis(300),
+            ttl: 12,
+            text_max_bytes: TEXT_MAX_BYTES,
+            messages_max: 1_000,
+            messages_max_bytes: 1024 * 1024,
+            remember: Millis(6_000),
+        }
     }
 }
 
@@ -71,7 +168,7 @@ pub enum Effect {
         /// Where.
         addr: SocketAddr,
     },
-    /// Close the link once what was handed to it has been written.
+    /// Close the link once what was handed to it has been written; nothing if there is none.
     Disconnect {
         /// To whom.
         peer: NodeName,
@@ -92,6 +189,19 @@ pub enum Effect {
 pub enum Timer {
     /// Compare marks with a neighbour.
     Repair,
+    /// Do the repairs that were put off for a moment.
+    RepairSoon,
+    /// Look for neighbours again.
+    Refill,
+    /// Perhaps change a link.
+    Mix,
+    /// A link is still neither up nor gone.
+    HalfOpen {
+        /// To whom.
+        peer: NodeName,
+        /// Which of our attempts; nothing happens if it has been overtaken.
+        attempt: u64,
+    },
 }
 
 /// A message as this node has it.
@@ -116,6 +226,32 @@ pub enum PublishError {
         /// The limit.
         limit: usize,
     },
+    /// Not a number of hops.
+    #[error("the ttl is {given}, it must be from 1 to {TTL_MAX}")]
+    Ttl {
+        /// What was asked for.
+        given: u8,
+    },
+    /// The network's messages come in faster than they can be remembered. Trying again helps, a moment later.
+    #[error("too many messages at once: all {kept} kept ones are younger than {young_ms} ms; try again in a moment")]
+    Busy {
+        /// How many messages are kept.
+        kept: usize,
+        /// Age below which a message must be kept, milliseconds.
+        young_ms: u64,
+    },
+}
+
+/// Frames that were not what they should be, since the node started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Dropped {
+    /// Frames that no correct node sends: a broadcast with an impossible path, a text or a ttl over the limit or our own
+    /// name on it, or marks with more gaps than a window has.
+    pub malformed: u64,
+    /// Broadcasts for which no window has room; repair brings those that are genuine later.
+    pub refused: u64,
+    /// Frames from a peer that is not our neighbour.
+    pub strangers: u64,
 }
 
 /// The overlay's views, the windows of what was seen, and the recent messages.
@@ -123,27 +259,66 @@ pub enum PublishError {
 pub struct State {
     me: NodeName,
     epoch: Epoch,
+    config: Config,
+    overlay: Overlay,
+    seen: Seen,
+    store: Store,
+    repair: Repair,
+    published: u64,
+    redundant: u64,
+    dropped: Dropped,
 }
 
 impl State {
     /// A node without neighbours. `seed` is all the chance it will ever have.
     #[must_use]
     pub fn new(me: NodeName, epoch: Epoch, config: Config, seed: u64) -> Self {
-        let _ = (config, seed);
-        Self { me, epoch }
+        Self {
+            overlay: Overlay::new(me.clone(), config.clone(), seed),
+            seen: Seen::default(),
+            store: Store::new(config.messages_max, config.messages_max_bytes),
+            repair: Repair::default(),
+            me,
+            epoch,
+            config,
+            published: 0,
+            redundant: 0,
+            dropped: Dropped::default(),
+        }
     }
 
     /// Sets the first timers. Called once.
-    pub fn start(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        let _ = (now, effects);
+    pub fn start(&mut self, _now: Millis, effects: &mut Vec<Effect>) {
+        self.overlay.start(effects);
+        self.set_repair_timer(effects);
     }
 
     /// One thing happened at `now`; what is to be done is pushed onto `effects`.
     pub fn handle(&mut self, now: Millis, input: Input, effects: &mut Vec<Effect>) {
-        let _ = (now, input, effects);
+        match input {
+            Input::MemberUp { peer, addr, epoch } => self.overlay.on_member_up(now, peer, addr, epoch, effects),
+            Input::MemberDown { peer } => self.overlay.on_member_down(now, &peer, effects),
+            Input::LinkUp { peer } => self.overlay.on_link_up(now, &peer, effects),
+            Input::LinkDown { peer } => {
+                self.repair.forget_peer(&peer);
+                self.overlay.on_link_down(now, &peer, effects);
+            }
+            Input::Received { from, frame } => self.on_frame(now, from, frame, effects),
+            Input::TimerFired(Timer::Repair) => self.on_repair_timer(now, effects),
+            Input::TimerFired(Timer::RepairSoon) => self.on_repair_soon(now, effects),
+            Input::TimerFired(Timer::Refill) => self.overlay.on_refill_timer(now, effects),
+            Input::TimerFired(Timer::Mix) => self.overlay.on_mix_timer(now, effects),
+            Input::TimerFired(Timer::HalfOpen { peer, attempt }) => {
+                self.overlay.on_half_open_timeout(now, &peer, attempt, effects);
+            }
+        }
+        if self.repair.arm() {
+            effects.push(Effect::SetTimer { after: self.config.repair_soon, timer: Timer::RepairSoon });
+        }
     }
 
-    /// Accepts a message from a user of this node and starts it on its way; `ttl` is how many hops it is pushed.
+    /// Accepts a message from a user of this node and starts it on its way; `ttl` is how many hops it is pushed. Repair
+    /// brings it to whoever is further away.
     ///
     /// # Errors
     /// [`PublishError`]; nothing has changed then.
@@ -154,18 +329,208 @@ impl State {
         ttl: Option<u8>,
         effects: &mut Vec<Effect>,
     ) -> Result<MessageId, PublishError> {
-        let _ = (now, text, ttl, effects);
-        Ok(MessageId { origin: self.me.clone(), epoch: self.epoch, seq: 1 })
+        let limit = self.config.text_max_bytes.min(TEXT_MAX_BYTES);
+        if text.len() > limit {
+            return Err(PublishError::TooLong { bytes: text.len(), limit });
+        }
+        let ttl = ttl.unwrap_or(self.config.ttl);
+        if !(1..=TTL_MAX).contains(&ttl) {
+            return Err(PublishError::Ttl { given: ttl });
+        }
+        if !self.store.has_room(now, text.len(), self.config.remember) {
+            let kept = self.store.messages().count();
+            return Err(PublishError::Busy { kept, young_ms: self.config.remember.0 });
+        }
+        self.published += 1;
+        let id = MessageId { origin: self.me.clone(), epoch: self.epoch, seq: self.published };
+        self.seen.note(&Life::from(&id), id.seq, Some(self.epoch));
+        let message = Message { id: id.clone(), path: vec![self.me.clone()], text };
+        self.push(&message, ttl - 1, effects);
+        effects.push(Effect::Deliver(message.clone()));
+        self.store.keep(message, Some(now));
+        Ok(id)
     }
 
     /// The overlay neighbours, sorted by name.
     pub fn neighbours(&self) -> impl Iterator<Item = &NodeName> {
-        std::iter::empty()
+        self.overlay.neighbours().iter()
+    }
+
+    /// Whether the end of the link to this peer is no surprise: one side has said that it would close it. To be asked
+    /// before `LinkDown` is handed in, by whoever takes a broken link for a sign of death.
+    #[must_use]
+    pub fn is_parting(&self, peer: &NodeName) -> bool {
+        self.overlay.is_parting(peer)
+    }
+
+    /// The recent messages, in the order in which they arrived here.
+    pub fn messages(&self) -> impl DoubleEndedIterator<Item = &Message> {
+        self.store.messages()
     }
 
     /// Broadcast frames received that were already known.
     #[must_use]
     pub fn redundant_frames(&self) -> u64 {
-        0
+        self.redundant
+    }
+
+    /// Frames dropped because they were not what they should be.
+    #[must_use]
+    pub fn dropped(&self) -> Dropped {
+        self.dropped
+    }
+
+    fn on_frame(&mut self, now: Millis, from: NodeName, frame: Frame, effects: &mut Vec<Effect>) {
+        match frame {
+            Frame::Neighbor { .. } | Frame::Accept | Frame::Refuse | Frame::Disconnect | Frame::Spare => {
+                if self.overlay.on_frame(now, &from, &frame, effects) {
+                    self.compare(now, &from, effects);
+                }
+            }
+            _ if !self.overlay.listens_to(&from) => self.dropped.strangers += 1,
+            Frame::Broadcast(broadcast) => self.on_broadcast(now, &from, broadcast, effects),
+            Frame::Marks { marks, .. } if marks.iter().any(|mark| mark.beyond.len() > RUNS_MAX) => {
+                self.dropped.malformed += 1;
+            }
+            Frame::Marks { purpose, after, until, marks } => {
+                self.on_marks(now, &from, purpose, &Shown::new(after, until, marks), effects);
+            }
+            Frame::Forgotten(lives) => {
+                for (life, through) in lives {
+                    if life != self.my_life() {
+                        self.seen.skip_through(&life, through, self.overlay.epoch_of(&life.origin));
+                    }
+                }
+            }
+        }
+    }
+
+    /// A message, pushed or by way of repair.
+    fn on_broadcast(&mut self, now: Millis, from: &NodeName, broadcast: Broadcast, effects: &mut Vec<Effect>) {
+        let life = Life::from(&broadcast.id);
+        if !self.is_sound(from, &broadcast) {
+            self.dropped.malformed += 1;
+            return;
+        }
+        match self.seen.note(&life, broadcast.id.seq, self.named(&life.origin)) {
+            Noted::Known => self.redundant += 1,
+            Noted::Refused => {
+                self.dropped.refused += 1;
+                if self.seen.has_gap(&life) {
+                    self.repair.note_gap(); // perhaps there are too many of them for one more
+                }
+            }
+            Noted::New => {
+                let Broadcast { id, ttl, path, text } = broadcast;
+                let id = MessageId { origin: self.overlay.shared_name(&id.origin), ..id };
+                let message = Message { id, path: self.path_to_here(&path), text };
+                if ttl > 0 {
+                    self.push(&message, ttl - 1, effects);
+                } else {
+                    self.repair.note_news();
+                    self.repair.wait_turn(from);
+                }
+                if self.seen.has_gap(&life) {
+                    self.repair.note_gap();
+                }
+                effects.push(Effect::Deliver(message.clone()));
+                self.store.keep(message, (ttl > 0).then_some(now));
+            }
+        }
+    }
+
+    /// Whether a correct node can have sent this.
+    fn is_sound(&self, from: &NodeName, broadcast: &Broadcast) -> bool {
+        let id = &broadcast.id;
+        let ours = id.origin == self.me && id.epoch == self.epoch && id.seq <= self.published;
+        is_sound_path(&broadcast.path, &id.origin, from)
+            && broadcast.ttl <= TTL_MAX
+            && broadcast.text.len() <= TEXT_MAX_BYTES
+            && (id.origin != self.me || id.epoch < self.epoch || ours)
+    }
+
+    /// The path with ourselves at its end. If we are on it already, which was in an earlier life, it ends there.
+    fn path_to_here(&self, path: &[NodeName]) -> Vec<NodeName> {
+        let before_us = path.iter().take_while(|name| **name != self.me);
+        before_us.map(|name| self.overlay.shared_name(name)).chain([self.me.clone()]).collect()
+    }
+
+    /// Sends a message on to every neighbour that is not on its path, who have it all.
+    fn push(&self, message: &Message, ttl: u8, effects: &mut Vec<Effect>) {
+        for to in self.overlay.neighbours().iter().filter(|name| !message.path.contains(name)) {
+            let frame = frame_of(message, &self.me, ttl);
+            effects.extend(frame.map(|frame| Effect::Send { to: to.clone(), frame }));
+        }
+    }
+
+    fn on_marks(
+        &mut self,
+        now: Millis,
+        from: &NodeName,
+        purpose: MarksPurpose,
+        shown: &Shown,
+        effects: &mut Vec<Effect>,
+    ) {
+        if purpose != MarksPurpose::Offer {
+            let frames = shown.answer(&self.me, &self.seen, &self.store);
+            effects.extend(frames.into_iter().map(|frame| Effect::Send { to: from.clone(), frame }));
+        }
+        let mine = self.my_life();
+        let we_lack = || {
+            let others = shown.marks().filter(|mark| mark.life != mine);
+            others.into_iter().any(|mark| self.seen.lacks_some_of(mark, self.named(&mark.life.origin)))
+        };
+        if purpose != MarksPurpose::Ask && we_lack() && self.repair.may_ask(now, from, self.config.repair_soon) {
+            effects.push(Effect::Send { to: from.clone(), frame: shown.ask_back(&self.seen) });
+        }
+    }
+
+    fn on_repair_timer(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        self.set_repair_timer(effects);
+        if let Some(peer) = self.overlay.random_neighbour() {
+            self.send_compare(now, peer, effects);
+        }
+    }
+
+    fn on_repair_soon(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        let due = self.repair.take_due();
+        let gap_left = due.gap && self.seen.has_gaps();
+        let peer = due.compare.filter(|peer| self.overlay.neighbours().contains(peer));
+        let peer = if gap_left { peer.or_else(|| self.overlay.random_neighbour()) } else { peer };
+        if due.offer {
+            let others: Vec<NodeName> = self.neighbours().filter(|name| peer.as_ref() != Some(name)).cloned().collect();
+            let frame = self.repair.next_marks(&self.seen, MarksPurpose::Offer);
+            effects.extend(others.into_iter().map(|to| Effect::Send { to, frame: frame.clone() }));
+        }
+        if let Some(peer) = peer {
+            self.send_compare(now, peer, effects);
+        }
+    }
+
+    /// Compares with a new neighbour at once, or in its turn if we have just asked another.
+    fn compare(&mut self, now: Millis, peer: &NodeName, effects: &mut Vec<Effect>) {
+        if self.repair.may_ask(now, peer, self.config.repair_soon) {
+            self.send_compare(now, peer.clone(), effects);
+        }
+    }
+
+    fn send_compare(&mut self, now: Millis, peer: NodeName, effects: &mut Vec<Effect>) {
+        self.repair.asked(now);
+        let frame = self.repair.next_marks(&self.seen, MarksPurpose::Compare);
+        effects.push(Effect::Send { to: peer, frame });
+    }
+
+    fn set_repair_timer(&mut self, effects: &mut Vec<Effect>) {
+        let after = self.overlay.jittered(self.config.repair_period);
+        effects.push(Effect::SetTimer { after, timer: Timer::Repair });
+    }
+
+    fn my_life(&self) -> Life {
+        Life { origin: self.me.clone(), epoch: self.epoch }
+    }
+
+    /// The present life of an origin, as far as we know.
+    fn named(&self, origin: &NodeName) -> Option<Epoch> {
+        if *origin == self.me { Some(self.epoch) } else { self.overlay.epoch_of(origin) }
     }
 }
