@@ -1,202 +1,327 @@
-//! Every setting of a node: flags, then environment, then defaults (contract §2).
+//! Every setting of a node: flags, then environment, then defaults (contract §2), and every limit.
+//!
+//! ```text
+//! NodeOptions (as typed: text) ──check──▶ Settings (valid) ──▶ runtime::start
+//! ```
+//! An environment variable that is set but empty counts as unset, which is how compose files and shells leave one out.
 
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    path::PathBuf,
-    time::Duration,
+use std::{net::IpAddr, path::PathBuf, time::Duration};
+
+use p2pnet_shared::{NetworkName, NodeName, api::BODY_MAX_BYTES, wire::broadcast::TEXT_MAX_BYTES};
+
+use crate::{
+    broadcast,
+    discovery::{AddressError, DEFAULT_PORT, PeerAddress},
+    membership,
 };
 
-use clap::Args;
-use p2pnet_shared::{NetworkName, NodeName, api::BODY_MAX_BYTES};
+/// The data folder of a node that was told none.
+pub const DEFAULT_DATA: &str = "/data";
 
-use crate::{broadcast, membership};
-
-/// The default data folder: where the image has it.
-const DATA_DEFAULT: &str = "/data";
-
-/// The flags of `p2pnet node`.
-#[derive(Debug, Clone, Args)]
+/// A node's settings as they are typed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
 pub struct NodeOptions {
-    /// The node's name, unique in its network [default: this host's name]
-    #[arg(long, env = "NODE_NAME")]
-    pub name: Option<NodeName>,
-    /// The port for HTTP, links and datagrams alike; 0 takes a free one
-    #[arg(long, env = "PORT", default_value_t = 5000)]
-    pub port: u16,
-    /// The address to listen on
-    #[arg(long, env = "BIND", default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
-    pub bind: IpAddr,
-    /// The node to come to first, as `http://bootstrap:5000`
-    #[arg(long, env = "BOOTSTRAP")]
+    /// The node's name, unique in its network and kept over restarts [default: the host's name]
+    #[arg(long, env = "NODE_NAME", value_name = "NAME")]
+    pub name: Option<String>,
+    /// The one port, UDP and TCP: HTTP, links and membership; 0 takes a free one [default: 5000]
+    #[arg(long, env = "PORT", value_name = "PORT")]
+    pub port: Option<String>,
+    /// The address to listen on [default: 0.0.0.0, every one]
+    #[arg(long, env = "BIND", value_name = "IP")]
+    pub bind: Option<String>,
+    /// A node to ask for others, as http://bootstrap:5000; needed only to join
+    #[arg(long, env = "BOOTSTRAP", value_name = "URL")]
     pub bootstrap: Option<String>,
-    /// Nodes to come to directly, as `host:port`, separated by commas
-    #[arg(long, env = "PEERS", value_delimiter = ',')]
-    pub peers: Vec<String>,
-    /// The network's name; nodes of another network are ignored
-    #[arg(long, env = "NETWORK", default_value = "p2p_network")]
-    pub network: NetworkName,
-    /// Where the node keeps its identity [default: /data where it exists]
-    #[arg(long, env = "DATA_DIR")]
+    /// Nodes to join through, comma separated; two are enough and no bootstrap is needed then
+    #[arg(long, env = "PEERS", value_name = "URL,URL")]
+    pub peers: Option<String>,
+    /// The network's name; nodes of other networks on the same wire are ignored [default: p2p_network]
+    #[arg(long, env = "NETWORK", value_name = "NAME")]
+    pub network: Option<String>,
+    /// Folder for what must survive a restart: the node's identity [default: /data if it is there]
+    #[arg(long, env = "DATA_DIR", value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Seals everything between nodes; every node of the network has the same one
-    #[arg(long, env = "CLUSTER_SECRET", hide_env_values = true)]
+    /// Seals everything between nodes; a node without the same secret is not heard
+    #[arg(long, env = "CLUSTER_SECRET", value_name = "SECRET", hide_env_values = true)]
     pub secret: Option<String>,
-    /// Where to report to, as `host:port`
-    #[arg(long, env = "GATEWAY")]
+    /// The telemetry gateway to report to, as http://gateway:5000 or gateway:5000
+    #[arg(long, env = "GATEWAY", value_name = "URL")]
     pub gateway: Option<String>,
 }
 
-/// Everything a node is started with.
+/// Where the identity is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DataFolder {
+    /// Asked for: created if it is not there, and an error if it cannot be written.
+    Required(PathBuf),
+    /// The default: used if it is there; otherwise the identity lives in memory, and the log says so.
+    IfPresent(PathBuf),
+    /// Nowhere: every start is a new node, for tests.
+    Memory,
+}
+
+/// A node's settings, checked.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Its name.
     pub name: NodeName,
-    /// Its network.
-    pub network: NetworkName,
-    /// Where it listens.
-    pub bind: IpAddr,
-    /// The port for HTTP, links and datagrams; 0 takes a free one.
+    /// UDP and TCP port; 0: any free one, the same for both. Default 5000.
     pub port: u16,
-    /// `host:port` of the bootstrap.
-    pub bootstrap: Option<String>,
-    /// `host:port` of static neighbours.
-    pub peers: Vec<String>,
-    /// `host:port` of the gateway.
-    pub gateway: Option<String>,
-    /// Folder for the identity; `None` keeps it in memory, so that a restart is a new node.
-    pub data: Option<PathBuf>,
-    /// Seals everything between nodes.
+    /// The address to listen on. Default 0.0.0.0: in a container that is the only useful one.
+    pub bind: IpAddr,
+    /// Whom to ask for others.
+    pub bootstrap: Option<PeerAddress>,
+    /// Whom to contact directly.
+    pub peers: Vec<PeerAddress>,
+    /// The network. Default `p2p_network`.
+    pub network: NetworkName,
+    /// Where the identity is kept. Default `/data` if it is there.
+    pub data: DataFolder,
+    /// Seals datagrams, frames and telemetry.
     pub secret: Option<String>,
-    /// Bounds on what comes from outside.
+    /// Whom to report to.
+    pub gateway: Option<PeerAddress>,
+    /// What is refused, and when patience ends.
     pub limits: Limits,
-    /// The membership's knobs.
+    /// The membership protocol's knobs.
     pub membership: membership::Config,
-    /// The broadcast's knobs.
+    /// The broadcast protocol's knobs.
     pub broadcast: broadcast::Config,
 }
 
-/// Bounds on what comes from outside.
+/// What the runtime refuses, and when its patience ends. Nobody outside can make a node use more than this.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Largest HTTP body, bytes. Default 64 KiB.
+    /// Bytes of an HTTP body. Default 64 KiB (contract §2); beyond it 413.
     pub body_bytes: usize,
-    /// Longest direct message, bytes. Default 8 KiB, as for a broadcast.
+    /// Bytes of a message, direct or broadcast. Default 8 KiB (contract §2), so that one fits a frame eight times.
     pub message_bytes: usize,
-    /// Time for a request's header, and an idle connection's life. Default 10 s.
-    pub header: Duration,
-    /// Time for a request's body after its header. Default 10 s.
-    pub body: Duration,
-    /// TCP connections at once, HTTP and links. Default 256: a node has 8 links and few visitors; when full, a newcomer is
-    /// closed at once.
+    /// Bytes of the request line and all headers. Default 16 KiB, twice what a browser sends; beyond it 431.
+    pub header_bytes: usize,
+    /// Until a request's header is complete, and how long a kept-alive connection may idle. Default 10 s.
+    pub header_timeout: Duration,
+    /// Until a request's body is complete. Default 10 s; then 408.
+    pub body_timeout: Duration,
+    /// TCP connections at once, links excepted. Default 256: a thousand nodes on one host stay below its open files.
+    /// Beyond it 503 and close.
     pub connections: usize,
-    /// Names in one `/gossip`. Default 1,000.
+    /// Links that others dialled, at once. Default 64, eight times the overlay's cap, for links that come and go.
+    pub links: usize,
+    /// Frames waiting for one link. Default 256. When full the link is closed and counted, rather than a frame lost in
+    /// silence: its two ends then repair what they miss.
+    pub link_queue: usize,
+    /// To connect to a peer and exchange Hellos. Default 3 s: below the overlay's own patience of 10 s.
+    pub dial_timeout: Duration,
+    /// To write one frame, and to read the rest of one that has begun. Default 10 s: a paused peer is not yet a dead one.
+    pub frame_timeout: Duration,
+    /// To answer a request of ours (bootstrap, greeting, `/send`, gossip). Default 3 s.
+    pub call_timeout: Duration,
+    /// Peers in one `/gossip`. Default 1,000; beyond it 400.
     pub gossip_peers: usize,
+    /// Addresses heard of and not yet contacted. Default 2,000: two full gossips; beyond it they are dropped and counted.
+    pub heard_queue: usize,
+    /// Readers of `/events` at once. Default 16; beyond it 503.
+    pub event_readers: usize,
+    /// Events waiting for one reader. Default 256; a reader that lets it fill up is disconnected.
+    pub event_queue: usize,
+    /// Received messages kept for `/messages`. Default 1,000; the oldest go first.
+    pub messages: usize,
+    /// Bytes of text and paths in them. Default 2 MiB.
+    pub messages_bytes: usize,
+    /// Reports waiting for the gateway. Default 4,096; when full the link is closed and a new one starts with a snapshot.
+    pub report_queue: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             body_bytes: BODY_MAX_BYTES,
-            message_bytes: 8 * 1024,
-            header: Duration::from_secs(10),
-            body: Duration::from_secs(10),
+            message_bytes: TEXT_MAX_BYTES,
+            header_bytes: 16 * 1024,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(10),
             connections: 256,
+            links: 64,
+            link_queue: 256,
+            dial_timeout: Duration::from_secs(3),
+            frame_timeout: Duration::from_secs(10),
+            call_timeout: Duration::from_secs(3),
             gossip_peers: 1_000,
+            heard_queue: 2_000,
+            event_readers: 16,
+            event_queue: 256,
+            messages: 1_000,
+            messages_bytes: 2 * 1024 * 1024,
+            report_queue: 4_096,
         }
     }
 }
 
-/// A setting that makes no sense. Nothing was started.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SettingsError {
-    /// Not of the form `host:port` or `http://host:port`.
-    #[error("{what} `{given}` is not of the form http://HOST:PORT or HOST:PORT")]
-    Address {
-        /// Which setting.
-        what: &'static str,
-        /// As given.
-        given: String,
+/// Why settings were refused. Prints as what is wrong; [`ConfigError::hint`] says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A node's or network's name.
+    #[error("{setting}: {source}")]
+    Name {
+        /// The flag and variable.
+        setting: &'static str,
+        /// What is wrong with it.
+        source: p2pnet_shared::id::ParseIdError,
     },
-    /// The host's name cannot be a node's name.
-    #[error("this host's name cannot be a node's name ({0}); give one with --name")]
-    HostName(String),
+    /// An address.
+    #[error("{setting}: {source}")]
+    Address {
+        /// The flag and variable.
+        setting: &'static str,
+        /// What is wrong with it.
+        source: AddressError,
+    },
+    /// A port.
+    #[error("--port (PORT): `{0}` is not a number from 0 to 65535")]
+    Port(String),
+    /// An IP.
+    #[error("--bind (BIND): `{0}` is not an IP address")]
+    Bind(String),
 }
 
-impl NodeOptions {
-    /// The settings these flags stand for.
-    ///
-    /// # Errors
-    /// [`SettingsError`] names the flag that makes no sense.
-    pub fn settings(self) -> Result<Settings, SettingsError> {
-        let address = |what: &'static str, given: &str| {
-            host_and_port(given).ok_or_else(|| SettingsError::Address { what, given: given.to_owned() })
-        };
-        let some = |what, given: Option<&String>| given.filter(|g| !g.is_empty()).map(|g| address(what, g)).transpose();
-        let name = match self.name {
-            Some(name) => name,
-            None => host_name()?,
-        };
-        let peers = self.peers.iter().filter(|peer| !peer.is_empty());
-        Ok(Settings {
+impl ConfigError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            ConfigError::Name { setting: NAME, .. } => "choose one with `--name node7`",
+            ConfigError::Name { .. } => "choose one with `--network p2p_network`",
+            ConfigError::Address { .. } => {
+                "for example `--bootstrap http://bootstrap:5000`; lists are separated by commas"
+            }
+            ConfigError::Port(_) => "the default is 5000; 0 takes a free port",
+            ConfigError::Bind(_) => "0.0.0.0 listens everywhere, 127.0.0.1 on this machine only",
+        }
+    }
+}
+
+const NAME: &str = "--name (NODE_NAME)";
+
+impl Settings {
+    /// The settings of a node called `name` that keeps nothing, listens on a free port of 127.0.0.1 and knows nobody.
+    #[must_use]
+    pub fn local(name: NodeName, network: NetworkName) -> Self {
+        Self {
             name,
-            network: self.network,
-            bind: self.bind,
-            port: self.port,
-            bootstrap: some("--bootstrap", self.bootstrap.as_ref())?,
-            peers: peers.map(|peer| address("--peers", peer)).collect::<Result<_, _>>()?,
-            gateway: some("--gateway", self.gateway.as_ref())?,
-            data: self.data.or_else(|| Some(PathBuf::from(DATA_DEFAULT)).filter(|folder| folder.is_dir())),
-            secret: self.secret.filter(|secret| !secret.is_empty()),
+            port: 0,
+            bind: IpAddr::from([127, 0, 0, 1]),
+            bootstrap: None,
+            peers: Vec::new(),
+            network,
+            data: DataFolder::Memory,
+            secret: None,
+            gateway: None,
             limits: Limits::default(),
             membership: membership::Config::default(),
             broadcast: broadcast::Config::default(),
+        }
+    }
+}
+
+impl TryFrom<NodeOptions> for Settings {
+    type Error = ConfigError;
+
+    fn try_from(options: NodeOptions) -> Result<Self, ConfigError> {
+        let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let name = set(options.name).unwrap_or_else(host);
+        let name = name.parse().map_err(|source| ConfigError::Name { setting: NAME, source })?;
+        let network = set(options.network).unwrap_or_else(|| "p2p_network".to_owned());
+        let network = network.parse().map_err(|source| ConfigError::Name { setting: "--network (NETWORK)", source })?;
+        let port = set(options.port)
+            .map_or(Ok(DEFAULT_PORT), |port| port.trim().parse().map_err(|_| ConfigError::Port(port)))?;
+        let bind = set(options.bind).unwrap_or_else(|| "0.0.0.0".to_owned());
+        let bind = bind.trim().parse().map_err(|_| ConfigError::Bind(bind))?;
+        let address = |setting, text: Option<String>| {
+            set(text).map(|text| text.parse()).transpose().map_err(|source| ConfigError::Address { setting, source })
+        };
+        let peers = options.peers.unwrap_or_default();
+        let peers = peers.split(',').filter(|peer| !peer.trim().is_empty()).map(str::parse).collect::<Result<_, _>>();
+        let data = match options.data.filter(|path| !path.as_os_str().is_empty()) {
+            Some(path) => DataFolder::Required(path),
+            None => DataFolder::IfPresent(DEFAULT_DATA.into()),
+        };
+        Ok(Self {
+            port,
+            bind,
+            bootstrap: address("--bootstrap (BOOTSTRAP)", options.bootstrap)?,
+            peers: peers.map_err(|source| ConfigError::Address { setting: "--peers (PEERS)", source })?,
+            data,
+            secret: options.secret.filter(|secret| !secret.is_empty()),
+            gateway: address("--gateway (GATEWAY)", options.gateway)?,
+            ..Self::local(name, network)
         })
     }
 }
 
-fn host_name() -> Result<NodeName, SettingsError> {
-    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    name.parse().map_err(|error| SettingsError::HostName(format!("{error}")))
-}
-
-/// `host:port` of `http://host:port/` or `host:port`; `None` when it is neither.
-#[must_use]
-pub fn host_and_port(address: &str) -> Option<String> {
-    let rest = address.trim().strip_prefix("http://").unwrap_or_else(|| address.trim());
-    let rest = rest.strip_suffix('/').unwrap_or(rest);
-    let (host, port) = rest.rsplit_once(':')?;
-    let port: u16 = port.parse().ok().filter(|port| *port != 0)?;
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let sound = match bare {
-        Some(v6) => v6.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => {
-            let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-            !host.is_empty() && host.len() <= 253 && host.chars().all(allowed)
-        }
-    };
-    sound.then(|| format!("{host}:{port}"))
+/// What was set to something.
+fn set(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.trim().is_empty())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn text(text: &str) -> Option<String> {
+        Some(text.to_owned())
+    }
+
     #[test]
-    fn addresses_are_taken_as_url_or_plain() {
-        for (given, taken) in [
-            ("http://node9:5000", Some("node9:5000")),
-            ("http://node9:5000/", Some("node9:5000")),
-            ("127.0.0.1:80", Some("127.0.0.1:80")),
-            ("[::1]:80", Some("[::1]:80")),
-            ("node9", None),
-            ("node9:0", None),
-            ("node9:99999", None),
-            ("https://node9:5000", None),
-            ("http://no de:5000", None),
-            ("http://a/b:5000", None),
-            ("", None),
+    fn a_node_told_nothing_has_the_contracts_defaults() {
+        let settings = Settings::try_from(NodeOptions { name: text("node7"), ..NodeOptions::default() }).unwrap();
+        assert_eq!((settings.port, settings.network.as_str()), (5000, "p2p_network"));
+        assert_eq!(settings.data, DataFolder::IfPresent("/data".into()));
+        assert!(settings.bootstrap.is_none() && settings.peers.is_empty() && settings.gateway.is_none());
+    }
+
+    #[test]
+    fn an_empty_variable_counts_as_unset() {
+        let empty = NodeOptions {
+            name: text("node7"),
+            port: text(""),
+            bind: text(""),
+            bootstrap: text(""),
+            peers: text(" , "),
+            network: text(""),
+            data: Some("".into()),
+            secret: text(""),
+            gateway: text(""),
+        };
+        let settings = Settings::try_from(empty).unwrap();
+        assert_eq!(settings.port, 5000);
+        assert!(settings.bootstrap.is_none() && settings.secret.is_none() && settings.peers.is_empty());
+    }
+
+    #[test]
+    fn two_static_peers_are_a_comma_list() {
+        let options = NodeOptions { name: text("a"), peers: text("node1:5001, http://node2"), ..Default::default() };
+        let peers = Settings::try_from(options).unwrap().peers;
+        assert_eq!(
+            peers.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["http://node1:5001", "http://node2:5000"]
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_flag() {
+        let named = NodeOptions { name: text("a"), ..NodeOptions::default() };
+        for (options, flag) in [
+            (NodeOptions { name: text("no spaces please"), ..named.clone() }, "--name"),
+            (NodeOptions { network: text("-x"), ..named.clone() }, "--network"),
+            (NodeOptions { port: text("70000"), ..named.clone() }, "--port"),
+            (NodeOptions { bind: text("localhost"), ..named.clone() }, "--bind"),
+            (NodeOptions { bootstrap: text("ftp://x"), ..named.clone() }, "--bootstrap"),
+            (NodeOptions { peers: text("a,b:c"), ..named.clone() }, "--peers"),
+            (NodeOptions { gateway: text("x:0"), ..named }, "--gateway"),
         ] {
-            assert_eq!(host_and_port(given).as_deref(), taken, "{given:?}");
+            let error = Settings::try_from(options).unwrap_err();
+            assert!(error.to_string().starts_with(flag) && !error.hint().is_empty(), "{error}");
         }
     }
 }

@@ -18,18 +18,12 @@
 //! What cores promise: `handle` never blocks and never panics on anything that came from outside; a timer that fires
 //! late, twice or for something long gone does no harm, so nobody ever cancels one.
 
-use std::io::IsTerminal;
-
 pub mod broadcast;
 pub mod config;
+pub mod discovery;
 pub mod membership;
 pub mod runtime;
 pub mod time;
 
-/// Logs to stderr, `RUST_LOG` decides how much; `info` without it.
-pub fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    let ansi = std::io::stderr().is_terminal();
-    // A second initialisation would be our own mistake, and a log twice set up is still a log.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).try_init();
-}
+pub use config::{NodeOptions, Settings};
+pub use runtime::{NodeHandle, run, start};

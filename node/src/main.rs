@@ -1,15 +1,15 @@
-//! The peer alone: `cargo run -p p2pnet-node -- --help`.
+//! The peer alone: `cargo run -p p2pnet-node`.
 
 use clap::Parser;
 
+/// One peer of a p2pnet network.
 #[derive(Parser)]
-#[command(version, about = "One p2pnet peer, in the foreground")]
+#[command(name = "p2pnet-node", version)]
 struct Arguments {
     #[command(flatten)]
-    node: p2pnet_node::config::NodeOptions,
+    node: p2pnet_node::NodeOptions,
 }
 
 fn main() -> std::process::ExitCode {
-    p2pnet_node::log_to_stderr();
-    p2pnet_node::runtime::run(Arguments::parse().node)
+    p2pnet_node::run(Arguments::parse().node)
 }

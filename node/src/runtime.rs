@@ -1,266 +1,82 @@
-//! The one loop: wait, feed a protocol, carry out its effects.
+//! The runtime: all the IO there is. It waits, feeds one input to a protocol, and carries out the effects.
 //!
 //! ```text
-//!   UDP ───────────────┐                                       ┌─▶ UDP (try_send, never waited for)
-//!   link tasks ────────┤                                       ├─▶ link queues
-//!   HTTP tasks (asks) ─┼─▶ loop ─▶ Node ─▶ protocol ─▶ effects ┼─▶ timers
-//!   discovery ─────────┤                                       ├─▶ telemetry queue
-//!   timers ────────────┘                                       └─▶ answers to asks
+//! listener.rs ── connections ─┬─ link.rs ── events ──┐                      ┌─▶ datagrams (try, never wait)
+//!                             └─ http.rs ─ commands ─┤    ┌────────────┐    ├─▶ link queues
+//! join.rs, telemetry.rs ────────────────── commands ─┼───▶│ the loop   │────┼─▶ timers.rs
+//! UDP socket ───────────────────────────── datagrams ┤    │ (Node)     │    ├─▶ telemetry and /events readers
+//! timers.rs ───────────────────────────────── wakes ─┘    └────────────┘    └─▶ answers to commands
 //! ```
-//! Everything a node knows is owned by the loop; other tasks send it events over one bounded queue (1,024; a sender waits
-//! when it is full, so a flood from one side slows that side down). The loop itself waits for nobody.
+//! One thread, one loop, one owner of all protocol state. The loop never waits for one peer: a datagram that does not go
+//! out at once is dropped and counted (SWIM expects loss), a frame goes into its link's queue, and everything that
+//! takes time is a task with a deadline. Every queue has a size and a rule for when it is full, written where it is made.
+//!
+//! Tasks belong to the node: dropping it ends them all, which is how a test crashes one.
+#![allow(clippy::disallowed_methods, reason = "this is where the clock, chance and tasks come from")]
 
-#![allow(clippy::disallowed_methods, reason = "this is where clocks are read and tasks are started")]
-
-mod ask;
-mod discovery;
+mod answer;
+mod call;
+mod command;
 mod disk;
+mod effect;
 mod http;
+mod join;
 mod link;
-mod links;
 mod listener;
-mod load;
+mod messages;
 mod metrics;
-mod peer;
-mod request;
+mod start;
 mod telemetry;
 mod timers;
 
 use std::{
+    collections::{BTreeMap, VecDeque},
     io,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    process::ExitCode,
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
-use p2pnet_shared::{NodeName, UnixMillis, telemetry::Report, wire::Codec};
-use rand::RngExt;
+use p2pnet_shared::{Epoch, NodeName, UnixMillis, telemetry::Report, wire::Codec};
+use rand::rngs::StdRng;
 use tokio::{
-    net::{TcpListener, UdpSocket},
-    sync::mpsc,
-    task::JoinHandle,
-};
-use uuid::Uuid;
-
-use self::{ask::Asker, disk::KeptIdentity, link::LinkEvent, peer::Node};
-use crate::{
-    config::{NodeOptions, Settings},
-    membership::Identity,
-    time::Millis,
+    net::UdpSocket,
+    sync::{mpsc, oneshot, watch},
+    task::JoinSet,
+    time::timeout,
 };
 
-/// Events that wait for the loop.
-const EVENTS: usize = 1_024;
-/// Largest datagram read; longer ones are cut, do not decode, and are counted.
-const DATAGRAM_BUFFER_BYTES: usize = 2_048;
+use self::{
+    command::Command,
+    http::events::Readers,
+    link::Links,
+    messages::MessageLog,
+    metrics::Counters,
+    telemetry::Reporter,
+    timers::{Timers, Wake},
+};
+pub use self::{
+    disk::DiskError,
+    listener::ListenError,
+    start::{NodeHandle, StartError, run, start},
+};
+use crate::{broadcast, config::Settings, membership, time::Millis};
 
-/// What other tasks tell the loop.
-enum Event {
-    /// From a link.
-    Link(LinkEvent),
-    /// Somebody asks the node something.
-    Ask(Box<dyn FnOnce(&mut Node) + Send>),
-    /// The gateway takes reports; everything is to be told from the start.
-    TelemetryUp(mpsc::Sender<Report>),
-    /// An address was heard of.
-    Contact(SocketAddr),
-    /// Leave and end.
-    Stop,
-}
+/// Largest datagram there is: one that is longer than ours are is read whole and refused.
+const DATAGRAM_BUFFER: usize = 2 * 1024;
+/// Datagrams and timers handled before the loop looks at its other sources again.
+const TURN: usize = 64;
+/// How long leaving may take for links, telemetry and open requests each.
+const FAREWELL: Duration = Duration::from_millis(300);
 
-/// Why a node did not start. Nothing is left running.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The port is taken, or the address is not ours.
-    #[error("could not listen on {addr}: {source}")]
-    Listen {
-        /// Where.
-        addr: SocketAddr,
-        /// Why.
-        source: io::Error,
-    },
-    /// The data folder.
-    #[error("could not keep the node's identity in {folder}: {source}")]
-    Data {
-        /// Which.
-        folder: String,
-        /// Why.
-        source: io::Error,
-    },
-}
-
-impl StartError {
-    /// What to do about it.
-    #[must_use]
-    pub fn hint(&self) -> &'static str {
-        match self {
-            Self::Listen { .. } => "stop whatever listens there, or choose with --port and --bind",
-            Self::Data { .. } => "make the folder writable for this user, or choose another with --data",
-        }
-    }
-}
-
-/// A node that runs. Dropping the handle leaves it running; [`NodeHandle::stop`] ends it.
-#[derive(Debug)]
-pub struct NodeHandle {
-    /// Its name.
-    pub name: NodeName,
-    /// Its UUID.
-    pub id: Uuid,
-    /// Where it listens, as others reach it.
-    pub addr: SocketAddr,
-    events: mpsc::Sender<Event>,
-    task: JoinHandle<()>,
-    helpers: Vec<JoinHandle<()>>,
-}
-
-impl NodeHandle {
-    /// Leaves politely: says goodbye, and returns when the loop has ended.
-    pub async fn stop(mut self) {
-        let _ = self.events.send(Event::Stop).await;
-        let _ = (&mut self.task).await;
-        self.abort_helpers();
-    }
-
-    /// Ends at once, as a crash does: nobody is told, sockets close.
-    pub fn crash(self) {
-        self.task.abort();
-        self.abort_helpers();
-    }
-
-    fn abort_helpers(&self) {
-        for helper in &self.helpers {
-            helper.abort();
-        }
-    }
-
-    /// Waits until the node ends.
-    async fn ended(&mut self) {
-        let _ = (&mut self.task).await;
-    }
-}
-
-/// `p2pnet node`: runs one node in the foreground until SIGTERM or SIGINT.
-#[must_use]
-pub fn run(options: NodeOptions) -> ExitCode {
-    let settings = match options.settings() {
-        Ok(settings) => settings,
-        Err(error) => {
-            eprintln!("error: {error}\nhint: `p2pnet node --help` lists the settings");
-            return ExitCode::from(2);
-        }
-    };
-    // One thread: a thousand nodes share a machine. Blocking work (looking up names) gets one more while it lasts.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(1)
-        .thread_keep_alive(Duration::from_secs(1))
-        .build();
-    match runtime {
-        Ok(runtime) => runtime.block_on(run_until_signal(settings)),
-        Err(error) => {
-            eprintln!("error: could not start: {error}\nhint: the limit of open files may be reached (`ulimit -n`)");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-async fn run_until_signal(settings: Settings) -> ExitCode {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut handle = match start(settings).await {
-        Ok(handle) => handle,
-        Err(error) => {
-            eprintln!("error: {error}\nhint: {}", error.hint());
-            return ExitCode::FAILURE;
-        }
-    };
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        eprintln!("error: could not listen for signals\nhint: try again");
-        return ExitCode::FAILURE;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-        () = handle.ended() => return ExitCode::FAILURE,
-    }
-    handle.stop().await;
-    ExitCode::SUCCESS
-}
-
-/// Starts a node on the current tokio runtime.
-///
-/// # Errors
-/// [`StartError`] when it cannot listen or keep its identity.
-pub async fn start(settings: Settings) -> Result<NodeHandle, StartError> {
-    let kept = match &settings.data {
-        Some(folder) => KeptIdentity::begin_life(folder, wall_clock())
-            .map_err(|source| StartError::Data { folder: folder.display().to_string(), source })?,
-        None => {
-            tracing::warn!(node = %settings.name, "no data folder: after a restart this will be a new node");
-            KeptIdentity::fresh(wall_clock())
-        }
-    };
-    let (tcp, udp) = listen(settings.bind, settings.port).await?;
-    let port = udp.local_addr().map_or(settings.port, |addr| addr.port());
-    let addr = SocketAddr::new(own_ip(&settings).await, port);
-    let identity = Identity { name: settings.name.clone(), addr, epoch: kept.epoch };
-    let codec = Codec::new(&settings.network, settings.secret.as_deref());
-    let (events, queue) = mpsc::channel(EVENTS);
-    tracing::info!(node = %settings.name, %addr, id = %kept.id, epoch = kept.epoch.0, "started");
-
-    let udp = Arc::new(udp);
-    let node = Node::new(identity, kept.id, &settings, codec.clone(), udp.clone(), events.clone());
-    let asker = Asker::new(events.clone());
-    let me = node.hello();
-    let mut helpers = vec![
-        tokio::spawn(listener::serve(tcp, me.clone(), codec.clone(), asker.clone(), settings.limits.clone())),
-        tokio::spawn(discovery::run(settings.clone(), addr, asker)),
-    ];
-    if let Some(gateway) = settings.gateway.clone() {
-        helpers.push(tokio::spawn(telemetry::run(gateway, me, codec, events.clone())));
-    }
-    let task = tokio::spawn(run_loop(node, udp, queue));
-    Ok(NodeHandle { name: settings.name, id: kept.id, addr, events, task, helpers })
-}
-
-async fn run_loop(mut node: Node, udp: Arc<UdpSocket>, mut events: mpsc::Receiver<Event>) {
-    let mut buffer = [0; DATAGRAM_BUFFER_BYTES];
-    node.start();
-    while !node.is_done() {
-        let due = node.next_due().map(|due| node.clock.instant_of(due));
-        tokio::select! {
-            received = udp.recv_from(&mut buffer) => {
-                if let Ok((length, from)) = received {
-                    node.on_datagram(from, &buffer[..length]);
-                }
-            }
-            event = events.recv() => match event {
-                Some(event) => node.on_event(event),
-                None => return,
-            },
-            () = sleep_until(due) => {}
-        }
-        node.fire_timers();
-    }
-    node.linger().await;
-}
-
-async fn sleep_until(due: Option<Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due.into()).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Time since this node started.
+/// The two clocks: one that never jumps, for protocols, and the wall's, for people.
 #[derive(Debug, Clone, Copy)]
 struct Clock {
     started: Instant,
 }
 
 impl Clock {
-    fn new() -> Self {
+    fn start() -> Self {
         Self { started: Instant::now() }
     }
 
@@ -268,56 +84,179 @@ impl Clock {
         Millis(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
-    fn instant_of(self, due: Millis) -> Instant {
-        self.started + Duration::from_millis(due.0)
+    fn wall(self) -> UnixMillis {
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        UnixMillis(u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX))
     }
-}
 
-/// The host's clock, for stamps people read.
-fn wall_clock() -> UnixMillis {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
-/// All the chance a protocol will ever have.
-fn seed() -> u64 {
-    rand::rng().random()
-}
-
-/// The TCP and UDP sockets on one port.
-async fn listen(bind: IpAddr, port: u16) -> Result<(TcpListener, UdpSocket), StartError> {
-    let mut attempts = if port == 0 { 20 } else { 1 };
-    loop {
-        attempts -= 1;
-        let wanted = SocketAddr::new(bind, port);
-        let fail = |source| StartError::Listen { addr: wanted, source };
-        let tcp = TcpListener::bind(wanted).await.map_err(fail)?;
-        let addr = tcp.local_addr().map_err(fail)?;
-        match UdpSocket::bind(addr).await {
-            Ok(udp) => return Ok((tcp, udp)),
-            Err(_) if attempts > 0 => {} // a free TCP port whose UDP twin is taken: another one
-            Err(source) => return Err(StartError::Listen { addr, source }),
+    /// Sleeps until `due`, for ever without one.
+    async fn sleep_until(self, due: Option<Millis>) {
+        match due {
+            Some(due) => tokio::time::sleep_until((self.started + Duration::from_millis(due.0)).into()).await,
+            None => std::future::pending().await,
         }
     }
 }
 
-/// The address others reach us at: the one we are bound to, or else the one that a datagram to our first contact would
-/// leave from (nothing is sent).
-async fn own_ip(settings: &Settings) -> IpAddr {
-    if !settings.bind.is_unspecified() {
-        return settings.bind;
+/// One thing for a protocol to hear.
+#[derive(Debug)]
+enum Input {
+    Membership(membership::Input),
+    Broadcast(broadcast::Input),
+}
+
+/// What the loop woke up for.
+enum Happened {
+    Timers,
+    Datagram(io::Result<(usize, SocketAddr)>),
+    Link(link::Event),
+    Command(Command),
+}
+
+/// A node: everything the loop owns.
+struct Node {
+    clock: Clock,
+    settings: Arc<Settings>,
+    id: uuid::Uuid,
+    me: membership::Identity,
+    codec: Codec,
+    membership: membership::State,
+    broadcast: broadcast::State,
+    udp: UdpSocket,
+    links: Links,
+    timers: Timers,
+    commands: mpsc::Receiver<Command>,
+    /// Inputs that effects have led to, first in first out; empty between two turns of the loop.
+    pending: VecDeque<Input>,
+    /// What the broadcast has been told of each live member.
+    told: BTreeMap<NodeName, (SocketAddr, Epoch)>,
+    live: watch::Sender<usize>,
+    ever_joined: bool,
+    log: MessageLog,
+    reporter: Reporter,
+    load_timer_set: bool,
+    readers: Readers,
+    counters: Arc<Counters>,
+    rng: StdRng,
+    closing: watch::Sender<bool>,
+    listener: JoinSet<()>,
+    tasks: JoinSet<()>,
+    telemetry: JoinSet<()>,
+    _identity: disk::Identity,
+}
+
+impl Node {
+    /// The loop. Ends when told to stop, after saying goodbye.
+    async fn run(mut self, mut stop: oneshot::Receiver<()>) {
+        self.begin();
+        let mut buffer = vec![0; DATAGRAM_BUFFER];
+        loop {
+            let happened = tokio::select! {
+                told = &mut stop => match told {
+                    Ok(()) => break,
+                    Err(_) => return, // nobody holds us any more: a crash, not a goodbye
+                },
+                () = self.clock.sleep_until(self.timers.next_due()) => Happened::Timers,
+                received = self.udp.recv_from(&mut buffer) => Happened::Datagram(received),
+                Some(event) = self.links.next() => Happened::Link(event),
+                Some(command) = self.commands.recv() => Happened::Command(command),
+            };
+            match happened {
+                Happened::Timers => self.on_timers(),
+                Happened::Datagram(received) => self.on_datagrams(received, &mut buffer),
+                Happened::Link(event) => self.on_link(event),
+                Happened::Command(command) => self.on_command(command),
+            }
+        }
+        self.leave().await;
     }
-    let contacts = settings.bootstrap.iter().chain(&settings.peers).chain(&settings.gateway).cloned();
-    // The last one is a documentation address (RFC 5737): it stands for "anywhere".
-    for contact in contacts.chain(["192.0.2.1:9".to_owned()]) {
-        let Ok(mut addrs) = tokio::net::lookup_host(&contact).await else { continue };
-        let Some(addr) = addrs.find(SocketAddr::is_ipv4) else { continue };
-        let Ok(socket) = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)) else { continue };
-        if let Some(own) =
-            socket.connect(addr).and_then(|()| socket.local_addr()).ok().filter(|a| !a.ip().is_unspecified())
-        {
-            return own.ip();
+
+    fn on_timers(&mut self) {
+        for _ in 0..TURN {
+            match self.timers.pop(self.clock.now()) {
+                Some(Wake::Membership(timer)) => self.feed(Input::Membership(membership::Input::TimerFired(timer))),
+                Some(Wake::Broadcast(timer)) => self.feed(Input::Broadcast(broadcast::Input::TimerFired(timer))),
+                Some(Wake::View) => self.report_view(),
+                Some(Wake::Load) => self.report_load(),
+                None => return,
+            }
         }
     }
-    IpAddr::V4(Ipv4Addr::LOCALHOST)
+
+    fn on_datagrams(&mut self, first: io::Result<(usize, SocketAddr)>, buffer: &mut [u8]) {
+        let mut received = first;
+        for _ in 0..TURN {
+            // An error is an ICMP answer to something we sent: the peer is not there, which probing finds out anyway.
+            if let Ok((length, from)) = received {
+                self.on_datagram(from, &buffer[..length]);
+            }
+            received = self.udp.try_recv_from(buffer);
+            if received.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+                return;
+            }
+        }
+    }
+
+    fn on_datagram(&mut self, from: SocketAddr, bytes: &[u8]) {
+        self.counters.datagrams_in.add(1);
+        self.counters.datagram_bytes_in.add(bytes.len());
+        match self.codec.decode(bytes) {
+            Ok(datagram) => self.feed(Input::Membership(membership::Input::Received { from, datagram })),
+            Err(error) => {
+                self.counters.datagrams_refused.add(1);
+                tracing::debug!(node = %self.me.name, %from, %error, "a datagram was refused");
+            }
+        }
+    }
+
+    /// Feeds one input, and everything that its effects lead to.
+    fn feed(&mut self, input: Input) {
+        self.pending.push_back(input);
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        while let Some(input) = self.pending.pop_front() {
+            match input {
+                Input::Membership(input) => {
+                    let mut effects = Vec::new();
+                    self.membership.handle(self.clock.now(), input, &mut effects);
+                    self.carry_out_membership(effects);
+                }
+                Input::Broadcast(input) => {
+                    let mut effects = Vec::new();
+                    self.broadcast.handle(self.clock.now(), input, &mut effects);
+                    self.carry_out_broadcast(effects);
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self) {
+        let mut effects = Vec::new();
+        self.membership.start(self.clock.now(), &mut effects);
+        self.carry_out_membership(effects);
+        let mut effects = Vec::new();
+        self.broadcast.start(self.clock.now(), &mut effects);
+        self.carry_out_broadcast(effects);
+        self.settle();
+    }
+
+    /// Says goodbye to everybody, finishes writes, and is gone within about a second.
+    async fn leave(mut self) {
+        tracing::info!(node = %self.me.name, "leaving");
+        self.feed(Input::Membership(membership::Input::Leave));
+        self.reporter.push(Report::Leaving);
+        self.reporter.end();
+        let _ = self.closing.send(true);
+        self.commands.close();
+        while self.commands.try_recv().is_ok() {} // whoever waits is told that we leave
+        self.tasks.abort_all();
+        let (links, listener, telemetry) = (&mut self.links, &mut self.listener, &mut self.telemetry);
+        let _ = tokio::join!(
+            links.leave(FAREWELL),
+            timeout(FAREWELL * 2, async { while listener.join_next().await.is_some() {} }),
+            timeout(FAREWELL, async { while telemetry.join_next().await.is_some() {} }),
+        );
+    }
 }

@@ -1,107 +1,216 @@
-//! A node's HTTP surface (contract §2): requests become asks to the loop, answers become JSON.
+//! A node's HTTP surface (contract §2).
 //!
-//! | request | file |
-//! |---|---|
-//! | `/`, `/status`, `/health`, `/ping`, `/peers`, `/members`, `/metrics` | `look.rs`: they change nothing |
-//! | `/register`, `/gossip`, `/message`, `/send`, `/broadcast`, `/messages` | `say.rs` |
-//! | `/events` | `events.rs` |
-//!
-//! Every error is `{"error": "<what, and what to do>"}` with a 4xx or 5xx; the node's state is unchanged then.
+//! ```text
+//! connection ─▶ router ─▶ handler: read the body (body.rs) ─▶ Command through the door ─▶ the loop's answer ─▶ JSON
+//! ```
+//! Handlers keep nothing and decide nothing about the network. Whatever is wrong with a request is a 4xx whose JSON says
+//! what and what to do, and the node's state is unchanged.
 
 mod body;
 pub(super) mod events;
-mod look;
-mod say;
+mod post;
 
-use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    extract::DefaultBodyLimit,
-    http::{Method, StatusCode, Uri, header},
+    extract::{Request, State},
+    http::{StatusCode, Uri, header},
+    middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{get, post as post_to},
 };
-use p2pnet_shared::{NodeName, api::ErrorReply};
+use p2pnet_shared::{
+    MessageId, NodeName,
+    api::{ErrorReply, MembersReply, PeersReply, PingReply, ReceivedMessage, RootReply, StatusReply},
+};
+use serde::Serialize;
+use tokio::sync::mpsc;
+use uuid::Uuid;
 
-use super::ask::Asker;
-use crate::config::Limits;
+use super::{
+    command::{Command, Door, NoAnswer},
+    metrics::Counters,
+};
+use crate::{config::Limits, discovery::PeerAddress};
 
-/// What handlers share.
-#[derive(Clone)]
-pub(super) struct Surface {
-    asker: Asker,
-    limits: Limits,
+/// What every handler may need.
+#[derive(Debug, Clone)]
+pub(super) struct Surface(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    name: NodeName,
+    id: Uuid,
+    url: String,
+    door: Door,
+    heard: mpsc::Sender<PeerAddress>,
+    limits: Arc<Limits>,
+    counters: Arc<Counters>,
 }
 
-/// A refusal: status and reason.
-#[derive(Debug)]
-pub(super) struct Refusal(StatusCode, String);
+impl Surface {
+    pub(super) fn new(
+        (name, id, url): (NodeName, Uuid, String),
+        door: Door,
+        heard: mpsc::Sender<PeerAddress>,
+        limits: Arc<Limits>,
+        counters: Arc<Counters>,
+    ) -> Self {
+        Self(Arc::new(Inner { name, id, url, door, heard, limits, counters }))
+    }
 
-impl Refusal {
+    async fn ask<T>(&self, question: impl FnOnce(super::command::Reply<T>) -> Command) -> Result<T, ApiError> {
+        Ok(self.0.door.ask(question).await?)
+    }
+}
+
+/// Every row of the contract that is about the network, and two of ours (`/members`, `/send`).
+pub(super) fn router(surface: Surface) -> Router {
+    Router::new()
+        .route("/", get(root))
+        .route("/status", get(status))
+        .route("/health", get(health))
+        .route("/ping", get(ping))
+        .route("/peers", get(peers))
+        .route("/members", get(members))
+        .route("/messages", get(messages))
+        .route("/metrics", get(metrics))
+        .route("/events", get(events::events))
+        .route("/register", post_to(post::register))
+        .route("/message", post_to(post::message))
+        .route("/send", post_to(post::send))
+        .route("/broadcast", post_to(post::broadcast))
+        .route("/gossip", post_to(post::gossip))
+        .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(surface.clone(), count))
+        .with_state(surface)
+}
+
+/// An error as its asker sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ApiError {
+    status: StatusCode,
+    error: String,
+}
+
+impl ApiError {
     fn new(status: StatusCode, error: impl Into<String>) -> Self {
-        Self(status, error.into())
+        Self { status, error: error.into() }
     }
 
     fn bad(error: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, error)
     }
+}
 
-    fn ending() -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "this node is leaving; ask another one")
+impl From<NoAnswer> for ApiError {
+    fn from(why: NoAnswer) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, why.to_string())
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        (self.0, Json(ErrorReply { error: self.1 })).into_response()
+        (self.status, Json(ErrorReply { error: self.error })).into_response()
     }
 }
 
-type Reply<T> = Result<T, Refusal>;
-
-/// The routes.
-pub(super) fn router(asker: Asker, limits: &Limits) -> Router {
-    Router::new()
-        .route("/", get(look::root))
-        .route("/status", get(look::status))
-        .route("/health", get(look::health))
-        .route("/ping", get(look::ping))
-        .route("/peers", get(look::peers))
-        .route("/members", get(look::members))
-        .route("/metrics", get(look::metrics))
-        .route("/register", post(say::register))
-        .route("/gossip", post(say::gossip))
-        .route("/message", post(say::message))
-        .route("/send", post(say::send))
-        .route("/broadcast", post(say::broadcast))
-        .route("/messages", get(say::messages))
-        .route("/events", get(events::stream))
-        .fallback(unknown_path)
-        .method_not_allowed_fallback(wrong_method)
-        .layer(DefaultBodyLimit::disable()) // body.rs counts, and answers in JSON
-        .with_state(Surface { asker, limits: limits.clone() })
+/// A text from outside as one line of a log: control characters are shown, so nobody can forge a second line.
+pub(super) fn one_line(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
-async fn unknown_path(uri: Uri) -> Refusal {
-    let path: String = uri.path().chars().take(80).collect();
-    Refusal::new(
-        StatusCode::NOT_FOUND,
-        format!("unknown path {path}; GET /status, /peers and /messages are good starts"),
-    )
+async fn count(State(surface): State<Surface>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    surface.0.counters.http_requests.add(1);
+    if response.status().as_u16() >= 400 {
+        surface.0.counters.http_errors.add(1);
+    }
+    response
 }
 
-async fn wrong_method(method: Method, uri: Uri) -> Response {
-    let refusal = |allowed: &str| {
-        let error = format!("{method} is not for {}; use {allowed}", uri.path());
-        ([(header::ALLOW, allowed.to_owned())], Refusal::new(StatusCode::METHOD_NOT_ALLOWED, error)).into_response()
+async fn not_found(uri: Uri) -> ApiError {
+    let path: String = uri.path().chars().take(100).collect();
+    ApiError::new(StatusCode::NOT_FOUND, format!("there is nothing at `{path}`; see GET /status, /peers, /messages"))
+}
+
+async fn wrong_method(request: Request) -> ApiError {
+    let error = format!("{} does not go with this path; the `Allow` header says what does", request.method());
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, error)
+}
+
+async fn root(State(surface): State<Surface>) -> Json<RootReply> {
+    Json(RootReply { message: format!("Node {} is running!", surface.0.id) })
+}
+
+async fn status(State(surface): State<Surface>) -> Result<Json<StatusReply>, ApiError> {
+    Ok(Json(surface.ask(Command::Status).await?))
+}
+
+async fn health(State(surface): State<Surface>) -> Result<Response, ApiError> {
+    let health = surface.ask(Command::Health).await?;
+    let status = if health.reason.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    Ok((status, Json(health)).into_response())
+}
+
+async fn ping(State(surface): State<Surface>) -> Json<PingReply> {
+    Json(PingReply {
+        status: "alive".to_owned(),
+        response: "pong".to_owned(),
+        node: surface.0.url.clone(),
+        node_id: surface.0.id,
+    })
+}
+
+async fn peers(State(surface): State<Surface>) -> Result<Json<PeersReply>, ApiError> {
+    Ok(Json(PeersReply { peers: surface.ask(Command::Peers).await? }))
+}
+
+async fn members(State(surface): State<Surface>) -> Result<Json<MembersReply>, ApiError> {
+    Ok(Json(surface.ask(Command::Members).await?))
+}
+
+/// [`p2pnet_shared::api::MessagesReply`] without a copy of every message.
+#[derive(Serialize)]
+struct Messages {
+    messages: Vec<Shared>,
+}
+
+struct Shared(Arc<ReceivedMessage>);
+
+impl Serialize for Shared {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+async fn messages(State(surface): State<Surface>, uri: Uri) -> Result<Response, ApiError> {
+    let parameters = uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+    let since = parameters.into_iter().find_map(|(key, value)| (key == "since" && !value.is_empty()).then_some(value));
+    let since: Option<MessageId> = since
+        .map(str::parse)
+        .transpose()
+        .map_err(|error| ApiError::bad(format!("`since`: {error}; take an `id` from GET /messages")))?;
+    let unknown = || {
+        ApiError::bad("`since`: this node does not have that message (any more); ask without `since` for all it has")
     };
-    let posts = ["/register", "/gossip", "/message", "/send", "/broadcast"];
-    if posts.contains(&uri.path()) { refusal("POST") } else { refusal("GET") }
+    let messages = surface.ask(|reply| Command::Messages { since, reply }).await?.ok_or_else(unknown)?;
+    Ok(Json(Messages { messages: messages.into_iter().map(Shared).collect() }).into_response())
 }
 
-/// A node's URL: by its name, which is its host name in a container network; on loopback, where names mean nothing, by
-/// its address.
-pub(super) fn url_of(name: &NodeName, addr: SocketAddr) -> String {
-    if addr.ip().is_loopback() { format!("http://{addr}") } else { format!("http://{name}:{}", addr.port()) }
+async fn metrics(State(surface): State<Surface>) -> Result<Response, ApiError> {
+    let text = surface.ask(Command::Metrics).await?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_from_outside_cannot_forge_a_log_line() {
+        assert_eq!(one_line("Hello Node2! ü\n\u{1b}[31mRed"), "Hello Node2! ü\\n\\u{1b}[31mRed");
+    }
 }

@@ -1,162 +1,451 @@
-//! TCP links to overlay neighbours: one task each to read and to write, every wait with a deadline.
+//! Links: one TCP connection to each overlay neighbour, a task for each, and the table that says which.
 //!
 //! ```text
-//! dial:    connect ─▶ preface ─▶ Hello ─▶        ◀─ Hello ─▶ Up
-//! accept:            (preface seen) ◀─ Hello     ─▶ Hello ─▶ Up
-//! then     u32 length ‖ envelope, either way, until one side closes ─▶ Down
+//! dialler                                   acceptor
+//!   │ preface, Hello ─────────────────────────▶ │ the table decides: keep or close
+//!   │ ◀───────────────────────────────── Hello  │
+//!   │ frames ◀──────────────────────────▶ frames│ u32 length, envelope
 //! ```
-//! The loop hands frames over without waiting. A link's queue holds 256 frames; when it is full the peer reads too slowly,
-//! and the link is closed rather than a frame lost in silence: repair brings what was missed over another link.
+//! The loop never waits for a link: it hands a frame to the link's queue, and the link's task writes it. A queue that is
+//! full closes its link and is counted, rather than losing a frame in silence.
+//!
+//! **At most one link per peer.** When both dial at once, both keep the one dialled by the smaller name: that one's
+//! acceptor gives up its own dial, the other's refuses. A link that is up is replaced only by one from a later life of the
+//! peer, or by one the peer dialled anew, which it does only when it has lost the old one.
+//!
+//! **Goodbye or not.** A link whose last frame was `Disconnect` or `Refuse` ended by intent; any other end, and every
+//! deadline missed, is news for the membership (`LinkLost`). Whoever closes by intent writes out its queue, says so with
+//! a FIN, and reads on until the other side has closed too, so that no reset eats the last frame.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{collections::HashMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use p2pnet_shared::{
-    NodeName,
-    wire::{Codec, FRAME_MAX_BYTES, Hello, LINK_PREFACE, broadcast::Frame},
+    Epoch, NodeName,
+    wire::{Codec, DecodeError, ENVELOPE_MAX_BYTES, FRAME_MAX_BYTES, Hello, LINK_PREFACE, broadcast::Frame},
 };
-use serde::de::DeserializeOwned;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{
         TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
-    sync::mpsc,
+    sync::{OwnedSemaphorePermit, mpsc},
+    task::{AbortHandle, JoinSet},
     time::timeout,
 };
 
-use super::Event;
+use super::metrics::Counters;
+use crate::config::Limits;
 
-/// Frames that wait for a slow peer.
-pub(super) const QUEUE_FRAMES: usize = 256;
-/// For connecting, for the handshake, and for writing one frame. Default 3 s: the membership has given a peer up by then.
-const DEADLINE: Duration = Duration::from_secs(3);
+/// Events of all links waiting for the loop. When full the links' tasks wait, and so do their senders.
+const EVENTS: usize = 256;
+/// How long we wait for the other side to close after we did.
+const LINGER: Duration = Duration::from_secs(1);
 
-/// What a link tells the loop.
+/// What a link's task tells the table.
 #[derive(Debug)]
-pub(super) enum LinkEvent {
-    /// The handshake is done.
+pub(super) enum Event {
+    /// Somebody dialled us and said who it is.
+    Greeted { hello: Hello, stream: BufReader<TcpStream>, permit: OwnedSemaphorePermit },
+    /// Our dial was answered.
+    Dialled { id: u64, peer: NodeName, hello: Hello, stream: BufReader<TcpStream> },
+    /// Our dial came to nothing.
+    DialFailed { id: u64, peer: NodeName, error: LinkError },
+    /// A frame.
+    Received { id: u64, from: NodeName, frame: Frame },
+    /// The link is no more.
+    Ended { id: u64, peer: NodeName, goodbye: bool },
+}
+
+/// What the table tells the protocols.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum News {
+    /// There is a link.
+    Up(NodeName),
+    /// There is none, or the dial failed.
+    Down(NodeName),
+    /// It broke without a goodbye. `Down` follows.
+    Lost(NodeName, Epoch),
+    /// A frame came.
+    Frame(NodeName, Frame),
+}
+
+/// Why a link did not come up or ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LinkError {
+    #[error("it took too long")]
+    Slow(#[from] tokio::time::error::Elapsed),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("it is no link")]
+    Preface,
+    #[error("a frame of {0} bytes, more than the limit")]
+    TooLong(usize),
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    #[error("`{0}` answered instead")]
+    SomebodyElse(NodeName),
+}
+
+#[derive(Debug)]
+struct Slot {
+    id: u64,
+    dialled_by_us: bool,
+    task: AbortHandle,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Dialling,
     Up {
-        /// Tells this link from others to the same peer.
-        serial: u64,
-        /// Who is at the other end.
+        epoch: Epoch,
+        queue: mpsc::Sender<Vec<u8>>,
+    },
+    /// What was queued is being written out.
+    Closing,
+}
+
+/// What every link's task needs.
+#[derive(Debug, Clone)]
+pub(super) struct Wiring {
+    pub(super) me: Hello,
+    pub(super) codec: Codec,
+    pub(super) limits: Arc<Limits>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) events: mpsc::Sender<Event>,
+}
+
+/// Every link there is.
+#[derive(Debug)]
+pub(super) struct Links {
+    wiring: Wiring,
+    events: mpsc::Receiver<Event>,
+    slots: HashMap<NodeName, Slot>,
+    tasks: JoinSet<()>,
+    ids: u64,
+}
+
+impl Links {
+    pub(super) fn new(me: Hello, codec: Codec, limits: Arc<Limits>, counters: Arc<Counters>) -> Self {
+        let (sender, events) = mpsc::channel(EVENTS);
+        let wiring = Wiring { me, codec, limits, counters, events: sender };
+        Self { wiring, events, slots: HashMap::new(), tasks: JoinSet::new(), ids: 0 }
+    }
+
+    /// For the listener, which greets those who dial us.
+    pub(super) fn wiring(&self) -> Wiring {
+        self.wiring.clone()
+    }
+
+    /// How many links are up.
+    pub(super) fn up(&self) -> usize {
+        self.slots.values().filter(|slot| matches!(slot.stage, Stage::Up { .. })).count()
+    }
+
+    /// The next event; it is to be given to [`Links::on`]. Safe to drop half-way.
+    pub(super) async fn next(&mut self) -> Option<Event> {
+        self.events.recv().await
+    }
+
+    /// Dials, unless there is a link already.
+    pub(super) fn dial(&mut self, peer: NodeName, addr: SocketAddr) {
+        if self.slots.contains_key(&peer) {
+            return;
+        }
+        self.ids += 1;
+        let task = self.tasks.spawn(dial(self.wiring.clone(), self.ids, peer.clone(), addr));
+        self.slots.insert(peer, Slot { id: self.ids, dialled_by_us: true, task, stage: Stage::Dialling });
+    }
+
+    /// Hands a frame to the link; false if its queue was full and the link is therefore gone.
+    pub(super) fn send(&mut self, to: &NodeName, frame: &Frame) -> bool {
+        let Some(Slot { stage: Stage::Up { queue, .. }, .. }) = self.slots.get(to) else {
+            return true; // no link any more, and the protocol has been told or is about to be
+        };
+        let bytes = self.wiring.codec.encode_frame(frame);
+        let length = bytes.len();
+        match queue.try_send(bytes) {
+            Ok(()) => {
+                self.wiring.counters.frames_out.add(1);
+                self.wiring.counters.frame_bytes_out.add(length);
+                true
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => true, // its end is among the events
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                self.wiring.counters.links_overflowed.add(1);
+                if let Some(slot) = self.slots.remove(to) {
+                    slot.task.abort();
+                }
+                false
+            }
+        }
+    }
+
+    /// Closes the link once what was handed to it is written; `Down` follows.
+    pub(super) fn close(&mut self, peer: &NodeName, news: &mut Vec<News>) {
+        match self.slots.get_mut(peer) {
+            Some(slot @ Slot { stage: Stage::Up { .. }, .. }) => slot.stage = Stage::Closing,
+            Some(Slot { stage: Stage::Dialling, .. }) => {
+                if let Some(slot) = self.slots.remove(peer) {
+                    slot.task.abort();
+                }
+                news.push(News::Down(peer.clone()));
+            }
+            Some(Slot { stage: Stage::Closing, .. }) | None => {}
+        }
+    }
+
+    /// Says goodbye on every link and waits for the last word to be written, but not for long.
+    pub(super) async fn leave(&mut self, patience: Duration) {
+        let peers: Vec<NodeName> = self.slots.keys().cloned().collect();
+        for peer in peers {
+            self.send(&peer, &Frame::Disconnect);
+            self.close(&peer, &mut Vec::new());
+        }
+        self.events.close();
+        let _ = timeout(patience, async { while self.tasks.join_next().await.is_some() {} }).await;
+    }
+
+    /// One event; what the protocols are to know is pushed onto `news`.
+    pub(super) fn on(&mut self, event: Event, news: &mut Vec<News>) {
+        while self.tasks.try_join_next().is_some() {}
+        match event {
+            Event::Greeted { hello, stream, permit } => self.on_greeted(hello, stream, permit, news),
+            Event::Dialled { id, peer, hello, stream } => {
+                if self.holds(&peer, id) {
+                    self.begin(peer, hello.epoch, stream, None, true, news);
+                }
+            }
+            Event::DialFailed { id, peer, error } => {
+                if self.holds(&peer, id) {
+                    tracing::debug!(node = %self.wiring.me.name, %peer, %error, "could not dial");
+                    self.slots.remove(&peer);
+                    news.push(News::Down(peer));
+                }
+            }
+            Event::Received { id, from, frame } => {
+                if self.holds(&from, id) && !matches!(self.slots[&from].stage, Stage::Closing) {
+                    news.push(News::Frame(from, frame));
+                }
+            }
+            Event::Ended { id, peer, goodbye } => {
+                if !self.holds(&peer, id) {
+                    return;
+                }
+                if let Some(Slot { stage: Stage::Up { epoch, .. }, .. }) = self.slots.remove(&peer)
+                    && !goodbye
+                {
+                    news.push(News::Lost(peer.clone(), epoch));
+                }
+                news.push(News::Down(peer));
+            }
+        }
+    }
+
+    fn holds(&self, peer: &NodeName, id: u64) -> bool {
+        self.slots.get(peer).is_some_and(|slot| slot.id == id)
+    }
+
+    fn on_greeted(
+        &mut self,
         hello: Hello,
-        /// We dialled.
-        dialled: bool,
-        /// Frames to write; dropping it closes the link once they are written.
-        frames: mpsc::Sender<Vec<u8>>,
-    },
-    /// A frame came in.
-    Frame {
-        /// Over which link.
-        serial: u64,
-        /// From whom.
-        from: NodeName,
-        /// What.
-        frame: Frame,
-    },
-    /// The link is down.
-    Down {
-        /// Which link.
-        serial: u64,
-        /// To whom.
+        stream: BufReader<TcpStream>,
+        permit: OwnedSemaphorePermit,
+        news: &mut Vec<News>,
+    ) {
+        let peer = hello.name;
+        let keep = peer != self.wiring.me.name
+            && self.slots.get(&peer).is_none_or(|slot| match slot.stage {
+                Stage::Dialling => peer < self.wiring.me.name,
+                Stage::Up { epoch, .. } => {
+                    let crossed = slot.dialled_by_us && self.wiring.me.name < peer;
+                    hello.epoch > epoch || (hello.epoch == epoch && !crossed)
+                }
+                Stage::Closing => true,
+            });
+        if !keep {
+            self.wiring.counters.links_refused.add(1);
+            return; // dropping the stream closes it
+        }
+        if let Some(old) = self.slots.remove(&peer) {
+            // A task that is writing out its queue may finish; whatever it says from now on is not heard.
+            if !matches!(old.stage, Stage::Closing) {
+                old.task.abort();
+            }
+            if !matches!(old.stage, Stage::Dialling) {
+                news.push(News::Down(peer.clone()));
+            }
+        }
+        self.begin(peer, hello.epoch, stream, Some(permit), false, news);
+    }
+
+    fn begin(
+        &mut self,
         peer: NodeName,
-    },
-    /// The dial to `peer` did not lead to a link to `peer`.
-    DialFailed {
-        /// Whom we dialled.
-        peer: NodeName,
-    },
+        epoch: Epoch,
+        stream: BufReader<TcpStream>,
+        permit: Option<OwnedSemaphorePermit>,
+        dialled_by_us: bool,
+        news: &mut Vec<News>,
+    ) {
+        let (queue, frames) = mpsc::channel(self.wiring.limits.link_queue);
+        if !dialled_by_us {
+            let hello = self.wiring.codec.encode_frame(&self.wiring.me);
+            queue.try_send(hello).expect("a new queue has room for one");
+        }
+        self.ids += 1;
+        let task = Task { wiring: self.wiring.clone(), id: self.ids, peer: peer.clone() };
+        let task = self.tasks.spawn(task.run(stream, frames, permit));
+        self.slots.insert(peer.clone(), Slot { id: self.ids, dialled_by_us, task, stage: Stage::Up { epoch, queue } });
+        news.push(News::Up(peer));
+    }
 }
 
-/// Dials `peer` at `addr`; everything else is told through `events`.
-pub(super) async fn dial(
-    serial: u64,
+/// Reads what a dialler says first. The table answers.
+pub(super) async fn greet(wiring: Wiring, stream: TcpStream, permit: OwnedSemaphorePermit) {
+    let mut stream = BufReader::with_capacity(2 * 1024, stream);
+    let patience = wiring.limits.dial_timeout;
+    match timeout(patience, read_greeting(&wiring, &mut stream)).await {
+        Ok(Ok(hello)) => {
+            let _ = wiring.events.send(Event::Greeted { hello, stream, permit }).await;
+        }
+        Ok(Err(error)) => {
+            wiring.counters.links_refused.add(1);
+            tracing::debug!(node = %wiring.me.name, %error, "a link was refused");
+        }
+        Err(_) => wiring.counters.links_refused.add(1),
+    }
+}
+
+async fn read_greeting(wiring: &Wiring, stream: &mut BufReader<TcpStream>) -> Result<Hello, LinkError> {
+    let mut preface = [0; LINK_PREFACE.len()];
+    stream.read_exact(&mut preface).await?;
+    if preface != LINK_PREFACE {
+        return Err(LinkError::Preface);
+    }
+    stream.get_ref().set_nodelay(true)?;
+    read_hello(wiring, stream).await
+}
+
+async fn read_hello(wiring: &Wiring, stream: &mut BufReader<TcpStream>) -> Result<Hello, LinkError> {
+    let mut bytes = Vec::new();
+    read_frame(stream, &mut bytes, wiring.limits.frame_timeout).await?;
+    Ok(wiring.codec.decode(&bytes)?)
+}
+
+async fn dial(wiring: Wiring, id: u64, peer: NodeName, addr: SocketAddr) {
+    let attempt = async {
+        let mut stream = TcpStream::connect(addr).await?;
+        stream.set_nodelay(true)?;
+        let mut first = LINK_PREFACE.to_vec();
+        first.extend(wiring.codec.encode_frame(&wiring.me));
+        stream.write_all(&first).await?;
+        let mut stream = BufReader::with_capacity(2 * 1024, stream);
+        let hello = read_hello(&wiring, &mut stream).await?;
+        if hello.name == peer { Ok((hello, stream)) } else { Err(LinkError::SomebodyElse(hello.name)) }
+    };
+    let event = match timeout(wiring.limits.dial_timeout, attempt).await {
+        Ok(Ok((hello, stream))) => Event::Dialled { id, peer, hello, stream },
+        Ok(Err(error)) => Event::DialFailed { id, peer, error },
+        Err(slow) => Event::DialFailed { id, peer, error: slow.into() },
+    };
+    let _ = wiring.events.send(event).await;
+}
+
+/// One link that is up.
+struct Task {
+    wiring: Wiring,
+    id: u64,
     peer: NodeName,
-    addr: SocketAddr,
-    me: Hello,
-    codec: Codec,
-    events: mpsc::Sender<Event>,
-) {
-    let shaken = timeout(DEADLINE, async {
-        let mut stream = TcpStream::connect(addr).await.ok()?;
-        stream.set_nodelay(true).ok()?;
-        let mut opening = LINK_PREFACE.to_vec();
-        opening.extend_from_slice(&codec.encode_frame(&me));
-        stream.write_all(&opening).await.ok()?;
-        let hello: Hello = read_frame(&mut stream, &codec, FRAME_MAX_BYTES).await?;
-        (hello.name == peer).then_some((stream, hello))
-    });
-    match shaken.await.ok().flatten() {
-        Some((stream, hello)) => run(serial, stream, hello, true, codec, events).await,
-        None => {
-            let _ = events.send(Event::Link(LinkEvent::DialFailed { peer })).await;
+}
+
+impl Task {
+    async fn run(
+        self,
+        stream: BufReader<TcpStream>,
+        frames: mpsc::Receiver<Vec<u8>>,
+        _permit: Option<OwnedSemaphorePermit>,
+    ) {
+        // What was read together with the Hello is still in the buffer and is read first.
+        let early = stream.buffer().to_vec();
+        let (read_half, write_half) = stream.into_inner().into_split();
+        let mut reader = BufReader::with_capacity(2 * 1024, io::Cursor::new(early).chain(read_half));
+        let mut goodbye = false;
+        let result = {
+            let reading = self.read(&mut reader, &mut goodbye);
+            let writing = self.write(write_half, frames);
+            tokio::pin!(reading, writing);
+            tokio::select! {
+                result = &mut reading => result,
+                written = &mut writing => match written {
+                    Ok(_half) => timeout(LINGER, reading).await.unwrap_or(Ok(())),
+                    Err(error) => Err(error),
+                },
+            }
+        };
+        if let Err(error) = result {
+            if matches!(error, LinkError::TooLong(_) | LinkError::Decode(_)) {
+                self.wiring.counters.frames_refused.add(1);
+            }
+            tracing::debug!(node = %self.wiring.me.name, peer = %self.peer, %error, "a link ended");
+        }
+        let _ = self.wiring.events.send(Event::Ended { id: self.id, peer: self.peer, goodbye }).await;
+    }
+
+    /// Reads until the other side closes.
+    async fn read(
+        &self,
+        stream: &mut BufReader<tokio::io::Chain<io::Cursor<Vec<u8>>, OwnedReadHalf>>,
+        goodbye: &mut bool,
+    ) -> Result<(), LinkError> {
+        let mut bytes = Vec::new();
+        loop {
+            match read_frame(stream, &mut bytes, self.wiring.limits.frame_timeout).await {
+                Err(LinkError::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+                result => result?,
+            }
+            self.wiring.counters.frames_in.add(1);
+            self.wiring.counters.frame_bytes_in.add(bytes.len());
+            let frame: Frame = self.wiring.codec.decode(&bytes)?;
+            *goodbye = matches!(frame, Frame::Disconnect | Frame::Refuse);
+            let event = Event::Received { id: self.id, from: self.peer.clone(), frame };
+            if self.wiring.events.send(event).await.is_err() {
+                return Ok(()); // the node is going away
+            }
         }
     }
-}
 
-/// Serves a link somebody else opened; the preface has been read.
-pub(super) async fn accept(serial: u64, mut stream: TcpStream, me: Hello, codec: Codec, events: mpsc::Sender<Event>) {
-    let shaken = timeout(DEADLINE, async {
-        stream.set_nodelay(true).ok()?;
-        let hello: Hello = read_frame(&mut stream, &codec, FRAME_MAX_BYTES).await?;
-        stream.write_all(&codec.encode_frame(&me)).await.ok()?;
-        (hello.name != me.name).then_some(hello)
-    });
-    if let Some(hello) = shaken.await.ok().flatten() {
-        run(serial, stream, hello, false, codec, events).await;
-    }
-}
-
-async fn run(serial: u64, stream: TcpStream, hello: Hello, dialled: bool, codec: Codec, events: mpsc::Sender<Event>) {
-    let peer = hello.name.clone();
-    let (frames, queue) = mpsc::channel(QUEUE_FRAMES);
-    if events.send(Event::Link(LinkEvent::Up { serial, hello, dialled, frames })).await.is_err() {
-        return;
-    }
-    let (reader, writer) = stream.into_split();
-    tokio::select! {
-        () = read_all(serial, &peer, reader, &codec, &events) => {}
-        () = write_all(writer, queue) => {}
-    }
-    let _ = events.send(Event::Link(LinkEvent::Down { serial, peer })).await;
-}
-
-async fn read_all(
-    serial: u64,
-    peer: &NodeName,
-    mut reader: OwnedReadHalf,
-    codec: &Codec,
-    events: &mpsc::Sender<Event>,
-) {
-    while let Some(frame) = read_frame(&mut reader, codec, FRAME_MAX_BYTES).await {
-        if events.send(Event::Link(LinkEvent::Frame { serial, from: peer.clone(), frame })).await.is_err() {
-            return;
+    /// Writes until the queue is closed and empty. The half is handed back, because dropping it closes the connection.
+    async fn write(
+        &self,
+        mut stream: OwnedWriteHalf,
+        mut frames: mpsc::Receiver<Vec<u8>>,
+    ) -> Result<OwnedWriteHalf, LinkError> {
+        while let Some(frame) = frames.recv().await {
+            timeout(self.wiring.limits.frame_timeout, stream.write_all(&frame)).await??;
         }
+        timeout(self.wiring.limits.frame_timeout, stream.shutdown()).await??;
+        Ok(stream)
     }
 }
 
-async fn write_all(mut writer: OwnedWriteHalf, mut queue: mpsc::Receiver<Vec<u8>>) {
-    while let Some(frame) = queue.recv().await {
-        if !matches!(timeout(DEADLINE, writer.write_all(&frame)).await, Ok(Ok(()))) {
-            return;
-        }
+/// Reads one frame into `frame`. Silence between frames is no fault (whether the peer lives is the membership's question),
+/// but a frame that has begun must end in time. `frame` grows only as bytes arrive: a length alone buys nobody memory.
+async fn read_frame(
+    stream: &mut (impl AsyncRead + Unpin),
+    frame: &mut Vec<u8>,
+    patience: Duration,
+) -> Result<(), LinkError> {
+    let length = stream.read_u32().await? as usize;
+    if length > FRAME_MAX_BYTES + ENVELOPE_MAX_BYTES {
+        return Err(LinkError::TooLong(length));
     }
-    let _ = timeout(DEADLINE, writer.shutdown()).await;
-}
-
-/// The next frame; `None` at the end, on an error, and when it is longer than `max` or not what was expected: a link that
-/// speaks nonsense is closed.
-pub(super) async fn read_frame<T: DeserializeOwned>(
-    reader: &mut (impl AsyncReadExt + Unpin),
-    codec: &Codec,
-    max: usize,
-) -> Option<T> {
-    let length = reader.read_u32().await.ok()? as usize;
-    if length > max {
-        return None;
+    frame.clear();
+    frame.shrink_to(4 * 1024);
+    let read = timeout(patience, stream.take(length as u64).read_to_end(frame)).await??;
+    if read < length {
+        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
     }
-    let mut bytes = vec![0; length];
-    reader.read_exact(&mut bytes).await.ok()?;
-    codec.decode(&bytes).ok()
+    Ok(())
 }

@@ -1,69 +1,218 @@
-//! One TCP port for HTTP and links: the first bytes tell which.
+//! One port for everything: UDP and TCP on the same number, and on TCP both links and HTTP.
+//!
+//! ```text
+//! accept ─▶ first byte? ─ MAGIC ──▶ link.rs reads the Hello, the loop's table decides
+//!                       └ other ──▶ hyper, one connection, axum's router
+//! ```
+//! A link's first byte is no ASCII character, so nothing has to be guessed. Every connection is a task of its own with a
+//! deadline on its first byte, its header and its body. There are at most `Limits::connections` of them, links counted
+//! apart; one more is told 503 and closed, so that a flood costs a bounded number of files and no memory.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use p2pnet_shared::wire::{Codec, Hello, LINK_PREFACE, MAGIC};
+use p2pnet_shared::wire::MAGIC;
 use tokio::{
-    io::AsyncReadExt,
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpStream, UdpSocket},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::JoinSet,
     time::timeout,
 };
 
-use super::{ask::Asker, http, link};
-use crate::config::Limits;
+use super::link::{self, Wiring};
 
-/// Accepts for ever. Beyond [`Limits::connections`] a newcomer is closed at once.
-pub(super) async fn serve(tcp: TcpListener, me: Hello, codec: Codec, asker: Asker, limits: Limits) {
-    let places = Arc::new(Semaphore::new(limits.connections));
-    let router = http::router(asker.clone(), &limits);
-    let limits = Arc::new(limits);
+/// How often a free TCP port is tried whose UDP twin turns out to be taken.
+const PORT_TRIES: usize = 32;
+/// Wait after the system refused to accept, which it does when files run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Receive buffer for datagrams, bytes: a burst of a few hundred while the loop is busy.
+const DATAGRAM_BUFFER_BYTES: usize = 512 * 1024;
+
+/// The port is not to be had.
+#[derive(Debug, thiserror::Error)]
+#[error("could not listen on {addr} ({what}): {source}")]
+pub struct ListenError {
+    /// Where.
+    pub addr: SocketAddr,
+    what: &'static str,
+    source: io::Error,
+}
+
+/// Binds UDP and TCP to one number; with port 0 to any number that is free for both.
+pub(super) async fn bind(ip: IpAddr, port: u16) -> Result<(TcpListener, UdpSocket), ListenError> {
+    let mut tries = if port == 0 { PORT_TRIES } else { 1 };
     loop {
-        let Ok((stream, _)) = tcp.accept().await else {
-            // Out of file descriptors, most likely: give others a moment to close theirs.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            continue;
-        };
-        let Ok(place) = places.clone().try_acquire_owned() else { continue };
-        let (me, codec, asker, router, limits) =
-            (me.clone(), codec.clone(), asker.clone(), router.clone(), limits.clone());
-        tokio::spawn(async move {
-            let _place = place;
-            match timeout(limits.header, is_link(&stream)).await {
-                Ok(Some(true)) => serve_link(stream, me, codec, asker, limits.header).await,
-                Ok(Some(false)) => serve_http(stream, router, limits.header).await,
-                Ok(None) | Err(_) => {}
+        tries -= 1;
+        let addr = SocketAddr::new(ip, port);
+        let fail = |what| move |source| ListenError { addr, what, source };
+        let tcp = TcpListener::bind(addr).await.map_err(fail("TCP"))?;
+        let bound = tcp.local_addr().map_err(fail("TCP"))?;
+        match UdpSocket::bind(bound).await {
+            Ok(udp) => {
+                // Best effort: the system may grant less.
+                let _ = socket2::SockRef::from(&udp).set_recv_buffer_size(DATAGRAM_BUFFER_BYTES);
+                return Ok((tcp, udp));
             }
-        });
+            Err(error) if tries > 0 && error.kind() == io::ErrorKind::AddrInUse => {}
+            Err(error) => return Err(fail("UDP")(error)),
+        }
     }
 }
 
-/// Whether the first byte is a link's; `None` when the other side closed without one.
-async fn is_link(stream: &TcpStream) -> Option<bool> {
+/// Our address as others reach it. A node that listens everywhere takes the one from which it would send to `towards`
+/// (its bootstrap or a peer), to the outside world, or the one its own host name stands for. No packet is sent for this.
+pub(super) async fn own_address(ip: IpAddr, port: u16, towards: Option<SocketAddr>, host: &str) -> SocketAddr {
+    if !ip.is_unspecified() {
+        return SocketAddr::new(ip, port);
+    }
+    // 192.0.2.0/24 is set aside for documentation (RFC 5737): whoever has a default route has a way there.
+    let outside = SocketAddr::from(([192, 0, 2, 1], 9));
+    for target in towards.into_iter().chain([outside]) {
+        if let Some(ip) = source_towards(target).await {
+            return SocketAddr::new(ip, port);
+        }
+    }
+    if let Ok(Ok(addrs)) = timeout(Duration::from_secs(1), tokio::net::lookup_host((host, port))).await {
+        let mut addrs = addrs.filter(|addr| !addr.ip().is_loopback() && addr.is_ipv4());
+        if let Some(addr) = addrs.next() {
+            return addr;
+        }
+    }
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+async fn source_towards(target: SocketAddr) -> Option<IpAddr> {
+    let any: SocketAddr = if target.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
+    let socket = UdpSocket::bind(any).await.ok()?;
+    socket.connect(target).await.ok()?;
+    socket.local_addr().ok().map(|addr| addr.ip()).filter(|ip| !ip.is_unspecified())
+}
+
+/// Accepts until `closing` turns true, then gives open requests a moment to finish.
+pub(super) async fn serve(
+    listener: TcpListener,
+    router: axum::Router,
+    wiring: Wiring,
+    mut closing: watch::Receiver<bool>,
+) {
+    let places = Arc::new(Semaphore::new(wiring.limits.connections));
+    let link_places = Arc::new(Semaphore::new(wiring.limits.links));
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = closing.wait_for(|closing| *closing) => break,
+        };
+        while connections.try_join_next().is_some() {}
+        match accepted {
+            Ok((stream, _)) => {
+                let Ok(place) = places.clone().try_acquire_owned() else {
+                    wiring.counters.connections_refused.add(1);
+                    refuse(&stream);
+                    continue;
+                };
+                let link_places = link_places.clone();
+                connections.spawn(connection(
+                    stream,
+                    place,
+                    link_places,
+                    router.clone(),
+                    wiring.clone(),
+                    closing.clone(),
+                ));
+            }
+            Err(error) => {
+                tracing::warn!(node = %wiring.me.name, %error, "could not accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+/// Tells why, if the system takes it at once, and closes.
+fn refuse(stream: &TcpStream) {
+    let body = r#"{"error":"too many connections; try again later"}"#;
+    let reply = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let _ = stream.try_write(reply.as_bytes());
+}
+
+async fn connection(
+    stream: TcpStream,
+    place: OwnedSemaphorePermit,
+    link_places: Arc<Semaphore>,
+    router: axum::Router,
+    wiring: Wiring,
+    mut closing: watch::Receiver<bool>,
+) {
     let mut first = [0];
-    let peeked = stream.peek(&mut first).await.ok()?;
-    (peeked == 1).then_some(first[0] == MAGIC)
-}
-
-async fn serve_link(mut stream: TcpStream, me: Hello, codec: Codec, asker: Asker, deadline: Duration) {
-    let mut preface = [0; LINK_PREFACE.len()];
-    let read = timeout(deadline, stream.read_exact(&mut preface)).await;
-    if matches!(read, Ok(Ok(_))) && preface == LINK_PREFACE {
-        let Some(serial) = asker.ask(|node| node.next_link_serial()).await else { return };
-        link::accept(serial, stream, me, codec, asker.events()).await;
+    let peeked = tokio::select! {
+        peeked = timeout(wiring.limits.header_timeout, stream.peek(&mut first)) => peeked,
+        _ = closing.wait_for(|closing| *closing) => return,
+    };
+    match peeked {
+        Ok(Ok(1)) if first[0] == MAGIC => match link_places.try_acquire_owned() {
+            Ok(permit) => {
+                drop(place);
+                link::greet(wiring, stream, permit).await;
+            }
+            Err(_) => wiring.counters.links_refused.add(1),
+        },
+        Ok(Ok(1)) => http(stream, router, &wiring, closing).await,
+        _ => {} // closed, broken, or silent for too long
     }
 }
 
-async fn serve_http(stream: TcpStream, router: axum::Router, header_timeout: Duration) {
-    let service = TowerToHyperService::new(router);
-    let connection = hyper::server::conn::http1::Builder::new()
+async fn http(stream: TcpStream, router: axum::Router, wiring: &Wiring, mut closing: watch::Receiver<bool>) {
+    let _ = stream.set_nodelay(true);
+    let mut server = hyper::server::conn::http1::Builder::new();
+    server
         .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
-        .max_buf_size(16 * 1024)
-        .serve_connection(TokioIo::new(stream), service);
-    let _ = connection.await;
+        .header_read_timeout(wiring.limits.header_timeout)
+        .max_buf_size(wiring.limits.header_bytes.max(8 * 1024));
+    let mut connection = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let ended = {
+        let mut serving = std::pin::pin!(std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)));
+        tokio::select! {
+            ended = &mut serving => Some(ended),
+            _ = closing.wait_for(|closing| *closing) => None,
+        }
+    };
+    match ended {
+        // An idle or half-sent request ran out of time: say so, and close.
+        Some(Err(error)) if error.is_timeout() => {
+            let parts = connection.into_parts();
+            let mut stream = parts.io.into_inner();
+            if !parts.read_buf.is_empty() {
+                let body = r#"{"error":"the request did not arrive in time; send it whole"}"#;
+                let reply = format!(
+                    "HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                    body.len()
+                );
+                let _ = timeout(Duration::from_secs(1), stream.write_all(reply.as_bytes())).await;
+            }
+            let _ = stream.shutdown().await;
+        }
+        Some(_) => {
+            let _ = connection.into_parts().io.into_inner().shutdown().await;
+        }
+        None => {
+            let mut connection = std::pin::pin!(connection);
+            connection.as_mut().graceful_shutdown();
+            let _ = timeout(Duration::from_millis(300), connection).await;
+        }
+    }
 }

@@ -1,46 +1,160 @@
-//! `GET /metrics`: the node's numbers as Prometheus reads them (text format 0.0.4).
+//! What a node counts, and what it costs.
+//!
+//! Counters only ever rise and are shared with the tasks; everything else is read where it lives when somebody asks.
+//! Printed in Prometheus' text format (version 0.0.4) by `GET /metrics`.
 
-use std::fmt::Write;
+use std::{
+    fmt::{Display, Write},
+    sync::atomic::{AtomicU64, Ordering},
+};
 
-use p2pnet_shared::wire::membership::Status;
+/// One counter.
+#[derive(Debug, Default)]
+pub(super) struct Count(AtomicU64);
 
-use super::{load, peer::Node};
-
-/// All of them.
-pub(super) fn text(node: &Node) -> String {
-    let mut text = String::new();
-    let by_status = |status| node.membership.members().filter(|member| member.status == status).count() as u64;
-    let _ =
-        writeln!(text, "# HELP p2pnet_members Members by what this node believes of them\n# TYPE p2pnet_members gauge");
-    for (label, status) in
-        [("alive", Status::Alive), ("suspect", Status::Suspect), ("dead", Status::Dead), ("left", Status::Left)]
-    {
-        let _ = writeln!(text, "p2pnet_members{{status=\"{label}\"}} {}", by_status(status));
+impl Count {
+    pub(super) fn add(&self, amount: usize) {
+        self.0.fetch_add(amount as u64, Ordering::Relaxed);
     }
-    let counters = &node.counters;
-    let gauges = [
-        ("links", "TCP links to overlay neighbours", node.link_count() as u64),
-        ("health", "Lifeguard's local health, 0 is well", u64::from(node.membership.health())),
-        ("resident_memory_bytes", "Resident memory", load::rss_bytes()),
-        ("timer_late_milliseconds", "Worst lateness of a timer in the last seconds", counters.timer_late_ms_max),
-    ];
-    let counts = [
-        ("cpu_milliseconds_total", "Processor time used", load::cpu_ms()),
-        ("datagrams_sent_total", "Membership datagrams sent", counters.datagrams_sent),
-        ("datagrams_received_total", "Datagrams received", counters.datagrams_received),
-        ("datagram_bytes_sent_total", "Bytes of membership datagrams sent", counters.datagram_bytes_sent),
-        ("datagram_bytes_received_total", "Bytes of datagrams received", counters.datagram_bytes_received),
-        ("datagrams_undecodable_total", "Datagrams that were not ours", counters.undecodable),
-        ("frames_sent_total", "Frames handed to links", counters.frames_sent),
-        ("frames_received_total", "Frames received over links", counters.frames_received),
-        ("frames_redundant_total", "Broadcast frames already known", node.broadcast.redundant_frames()),
-        ("messages_delivered_total", "Broadcasts delivered here", counters.delivered),
-        ("dropped_total", "Datagrams and frames a full queue did not take", counters.dropped),
-    ];
-    for (kind, numbers) in [("gauge", gauges.as_slice()), ("counter", counts.as_slice())] {
-        for (name, help, value) in numbers {
-            let _ = writeln!(text, "# HELP p2pnet_{name} {help}\n# TYPE p2pnet_{name} {kind}\np2pnet_{name} {value}");
+
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Since the node started.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) datagrams_in: Count,
+    pub(super) datagrams_out: Count,
+    pub(super) datagram_bytes_in: Count,
+    pub(super) datagram_bytes_out: Count,
+    /// Datagrams that did not decode.
+    pub(super) datagrams_refused: Count,
+    /// Datagrams the system had no room for.
+    pub(super) datagrams_dropped: Count,
+    pub(super) frames_in: Count,
+    pub(super) frames_out: Count,
+    pub(super) frame_bytes_in: Count,
+    pub(super) frame_bytes_out: Count,
+    /// Frames that did not decode or were too long; each closed its link.
+    pub(super) frames_refused: Count,
+    /// Links closed because their queue was full.
+    pub(super) links_overflowed: Count,
+    /// Links refused: too many, a stale life, or the other of two.
+    pub(super) links_refused: Count,
+    /// Connections refused because there were too many.
+    pub(super) connections_refused: Count,
+    pub(super) http_requests: Count,
+    /// HTTP replies of 400 and above.
+    pub(super) http_errors: Count,
+    pub(super) probes: Count,
+    pub(super) delivered: Count,
+    /// Addresses heard of that found the queue full.
+    pub(super) heard_dropped: Count,
+    /// Readers of `/events` that were too slow.
+    pub(super) readers_dropped: Count,
+    /// Links to the gateway that started over because the queue was full.
+    pub(super) reports_overflowed: Count,
+}
+
+impl Counters {
+    /// Frames and datagrams dropped: full queues and bytes that did not decode.
+    pub(super) fn dropped(&self) -> u64 {
+        [&self.datagrams_refused, &self.datagrams_dropped, &self.frames_refused, &self.links_overflowed]
+            .into_iter()
+            .map(Count::get)
+            .sum()
+    }
+}
+
+/// Resident memory, bytes; 0 where the system does not say.
+pub(super) fn rss_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()).unwrap_or(0) * 1024
+}
+
+/// Processor time used by this process so far, milliseconds.
+pub(super) fn cpu_ms() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000 + u64::try_from(time.tv_nsec).unwrap_or(0) / 1_000_000
+}
+
+/// Prometheus text in the making.
+#[derive(Debug, Default)]
+pub(super) struct Exposition(String);
+
+impl Exposition {
+    pub(super) fn counter(&mut self, name: &str, help: &str, value: impl Display) {
+        self.metric(name, "counter", help, &[("", value.to_string())]);
+    }
+
+    pub(super) fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
+        self.metric(name, "gauge", help, &[("", value.to_string())]);
+    }
+
+    /// One metric with a value per label, written as `{status="alive"}`.
+    pub(super) fn metric(&mut self, name: &str, kind: &str, help: &str, values: &[(&str, String)]) {
+        // Writing to a String does not fail.
+        let _ = writeln!(self.0, "# HELP p2pnet_{name} {help}\n# TYPE p2pnet_{name} {kind}");
+        for (labels, value) in values {
+            let _ = writeln!(self.0, "p2pnet_{name}{labels} {value}");
         }
     }
-    text
+
+    pub(super) fn counters(&mut self, counters: &Counters) {
+        let c = counters;
+        for (name, help, count) in [
+            ("datagrams_received_total", "Membership datagrams received.", &c.datagrams_in),
+            ("datagrams_sent_total", "Membership datagrams sent.", &c.datagrams_out),
+            ("datagram_received_bytes_total", "Bytes of datagrams received.", &c.datagram_bytes_in),
+            ("datagram_sent_bytes_total", "Bytes of datagrams sent.", &c.datagram_bytes_out),
+            ("datagrams_refused_total", "Datagrams that did not decode.", &c.datagrams_refused),
+            ("datagrams_dropped_total", "Datagrams the system had no room for.", &c.datagrams_dropped),
+            ("probes_total", "Pings sent.", &c.probes),
+            ("frames_received_total", "Frames received over links.", &c.frames_in),
+            ("frames_sent_total", "Frames handed to links.", &c.frames_out),
+            ("frame_received_bytes_total", "Bytes of frames received.", &c.frame_bytes_in),
+            ("frame_sent_bytes_total", "Bytes of frames handed to links.", &c.frame_bytes_out),
+            ("frames_refused_total", "Frames that did not decode or were too long.", &c.frames_refused),
+            ("links_overflowed_total", "Links closed because their queue was full.", &c.links_overflowed),
+            ("links_refused_total", "Links refused.", &c.links_refused),
+            ("connections_refused_total", "Connections refused because there were too many.", &c.connections_refused),
+            ("http_requests_total", "HTTP requests.", &c.http_requests),
+            ("http_errors_total", "HTTP replies of 400 and above.", &c.http_errors),
+            ("messages_delivered_total", "Broadcasts delivered here.", &c.delivered),
+            ("heard_dropped_total", "Addresses heard of that found the queue full.", &c.heard_dropped),
+            ("event_readers_dropped_total", "Readers of /events that were too slow.", &c.readers_dropped),
+            ("reports_overflowed_total", "Telemetry links that started over on a full queue.", &c.reports_overflowed),
+        ] {
+            self.counter(name, help, count.get());
+        }
+    }
+
+    pub(super) fn finish(self) -> String {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_reads_as_prometheus_wants_it() {
+        let mut text = Exposition::default();
+        text.metric("members", "gauge", "Members by status.", &[("{status=\"alive\"}", "3".to_owned())]);
+        assert_eq!(
+            text.finish(),
+            "# HELP p2pnet_members Members by status.\n# TYPE p2pnet_members gauge\np2pnet_members{status=\"alive\"} 3\n"
+        );
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn memory_and_processor_time_are_known() {
+        assert!(rss_bytes() > 100_000);
+        assert!(cpu_ms() < 3_600_000);
+    }
 }

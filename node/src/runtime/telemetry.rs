@@ -1,11 +1,23 @@
-//! The link to the gateway: reports in order, and from the start again whenever it breaks.
+//! What this node reports about itself, over one TCP link to the gateway.
+//!
+//! ```text
+//! the loop ──Reporter::push──▶ queue ──▶ task: preface, Hello, then each Report in order ──▶ gateway
+//!                                          └─ broken or too slow: dial again, start over with Hello and Snapshot
+//! ```
+//! The task dials, then asks the loop for a queue; the loop puts `Hello` and `Snapshot` in it and every change after
+//! that, so what the gateway folds is exactly this node's view. When the queue is full the loop lets go of it: the task
+//! writes what is in it, closes, and starts over, because a snapshot is never wrong and a gap always is.
+//!
+//! Frames are sealed with the cluster's secret, if there is one, like everything else between our own processes.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use p2pnet_shared::{
-    telemetry::Report,
+    UnixMillis,
+    telemetry::{Delivery, Report},
     wire::{Codec, Hello, LINK_PREFACE, REPORT_MAX_BYTES},
 };
+use rand::rngs::StdRng;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -13,66 +25,183 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::Event;
+use super::{
+    command::{Command, Door, NoAnswer},
+    join,
+    messages::MessageLog,
+};
+use crate::{
+    discovery::{Backoff, PeerAddress},
+    time::Millis,
+};
 
-/// Reports that wait for the gateway. When full the link is dropped and everything told anew: a snapshot is never wrong.
-const QUEUE_REPORTS: usize = 4_096;
-/// For connecting and for writing one report.
-const DEADLINE: Duration = Duration::from_secs(5);
-const RETRY_MIN: Duration = Duration::from_millis(200);
-const RETRY_MAX: Duration = Duration::from_secs(2);
+/// Views are reported at most this often.
+pub(super) const VIEW_PERIOD: Millis = Millis(100);
+/// Load is reported this often, give or take a fifth.
+pub(super) const LOAD_PERIOD: Millis = Millis(5_000);
+/// A text travels where the path is at most this long: the origin and the first to have it.
+const TEXT_PATH_MAX: usize = 2;
+/// To connect, and to write one batch.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Reports written at once.
+const BATCH: usize = 64;
 
-/// Keeps a link to `gateway` (`host:port`) for ever. The name is looked up at each attempt: a restarted gateway may have
-/// another address.
-pub(super) async fn run(gateway: String, me: Hello, codec: Codec, events: mpsc::Sender<Event>) {
-    let mut retry = RETRY_MIN;
-    loop {
-        if let Ok(Ok(stream)) = timeout(DEADLINE, TcpStream::connect(&gateway)).await {
-            retry = RETRY_MIN;
-            let (reports, queue) = mpsc::channel(QUEUE_REPORTS);
-            if events.send(Event::TelemetryUp(reports)).await.is_err() {
-                return;
-            }
-            push(stream, &me, &codec, queue).await;
+/// The loop's end.
+#[derive(Debug, Default)]
+pub(super) struct Reporter {
+    queue: Option<mpsc::Sender<Report>>,
+    /// When the view last changed, if that has not been reported.
+    view_changed: Option<UnixMillis>,
+}
+
+impl Reporter {
+    /// Starts over with a link that has just come up.
+    pub(super) fn begin(&mut self, capacity: usize, first: impl IntoIterator<Item = Report>) -> mpsc::Receiver<Report> {
+        let (queue, reports) = mpsc::channel(capacity.max(8));
+        self.queue = Some(queue);
+        for report in first {
+            self.push(report);
         }
-        sleep(retry).await;
-        retry = (retry * 2).min(RETRY_MAX);
+        reports
+    }
+
+    /// Whether anybody listens.
+    pub(super) fn is_up(&self) -> bool {
+        self.queue.as_ref().is_some_and(|queue| !queue.is_closed())
+    }
+
+    /// Queues a report. False if the queue was full and the link therefore starts over.
+    pub(super) fn push(&mut self, report: Report) -> bool {
+        let Some(queue) = &self.queue else { return true };
+        match queue.try_send(report) {
+            Ok(()) => true,
+            Err(mpsc::error::TrySendError::Closed(_)) => {
+                self.queue = None;
+                true
+            }
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                self.queue = None;
+                false
+            }
+        }
+    }
+
+    /// The view has changed; true if a timer is to be set for reporting it.
+    pub(super) fn view_changed(&mut self, at: UnixMillis) -> bool {
+        self.view_changed.replace(at).is_none()
+    }
+
+    /// When the view last changed, once per change.
+    pub(super) fn take_view_change(&mut self) -> Option<UnixMillis> {
+        self.view_changed.take()
+    }
+
+    /// No more reports: what is queued is still written.
+    pub(super) fn end(&mut self) {
+        self.queue = None;
     }
 }
 
-/// Writes reports until either side gives up.
-async fn push(mut stream: TcpStream, me: &Hello, codec: &Codec, mut queue: mpsc::Receiver<Report>) {
-    let _ = stream.set_nodelay(true);
-    let mut opening = LINK_PREFACE.to_vec();
-    opening.extend_from_slice(&codec.encode_frame(me));
-    if !matches!(timeout(DEADLINE, stream.write_all(&opening)).await, Ok(Ok(()))) {
-        return;
+/// A delivery as it is reported.
+pub(super) fn delivery(message: &p2pnet_shared::api::ReceivedMessage) -> Delivery {
+    let text = (message.path.len() <= TEXT_PATH_MAX).then(|| message.msg.clone());
+    Delivery { id: message.id.clone(), path: message.path.clone(), at: message.received_at, text }
+}
+
+/// The recent deliveries, as many of the newest as leave room for the members in one frame, oldest first.
+pub(super) fn recent(log: &MessageLog) -> Vec<Delivery> {
+    let mut room = REPORT_MAX_BYTES / 2;
+    let mut recent = VecDeque::new();
+    for message in log.iter().rev() {
+        let delivery = delivery(message);
+        let names: usize = delivery.path.iter().map(|name| name.as_str().len() + 1).sum();
+        let bytes = 100 + names + delivery.text.as_ref().map_or(0, String::len);
+        let Some(left) = room.checked_sub(bytes) else { break };
+        room = left;
+        recent.push_front(delivery);
     }
-    let (mut reader, mut writer) = stream.into_split();
-    let mut unexpected = [0; 64];
-    loop {
-        tokio::select! {
-            report = queue.recv() => {
-                let Some(report) = report else { return };
-                let frame = codec.encode_frame(&bounded(report, codec));
-                if !matches!(timeout(DEADLINE, writer.write_all(&frame)).await, Ok(Ok(()))) {
-                    return;
+    recent.into()
+}
+
+/// The link's task.
+pub(super) struct Link {
+    pub(super) gateway: PeerAddress,
+    pub(super) me: Hello,
+    pub(super) codec: Codec,
+    pub(super) door: Door,
+    pub(super) rng: StdRng,
+}
+
+impl Link {
+    /// Runs until the node leaves: dials, reports, and dials again.
+    pub(super) async fn run(mut self) {
+        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(2));
+        let mut complained = false;
+        loop {
+            match self.dial().await {
+                Ok(stream) => {
+                    backoff.reset();
+                    complained = false;
+                    match self.door.ask(Command::Report).await {
+                        Ok(reports) => self.report(stream, reports).await,
+                        Err(NoAnswer::Busy) => {}
+                        Err(NoAnswer::Leaving) => return,
+                    }
+                }
+                Err(error) => {
+                    if !complained {
+                        tracing::warn!(node = %self.me.name, gateway = %self.gateway, "no gateway yet, trying on: {error}");
+                        complained = true;
+                    }
                 }
             }
-            // The gateway says nothing; the end of the stream is all there is to read.
-            read = reader.read(&mut unexpected) => if !matches!(read, Ok(1..)) { return },
+            sleep(backoff.wait(&mut self.rng)).await;
         }
     }
-}
 
-/// A snapshot with a thousand long messages may exceed a frame: the oldest messages are left out then.
-fn bounded(report: Report, codec: &Codec) -> Report {
-    let Report::Snapshot { members, mut deliveries } = report else { return report };
-    loop {
-        let report = Report::Snapshot { members: members.clone(), deliveries: deliveries.clone() };
-        if deliveries.is_empty() || codec.encode(&report).len() <= REPORT_MAX_BYTES {
-            return report;
+    async fn dial(&self) -> Result<TcpStream, String> {
+        let addrs = join::resolve(&self.gateway, PATIENCE).await?;
+        let connect = async {
+            let mut stream = TcpStream::connect(addrs.as_slice()).await?;
+            stream.set_nodelay(true)?;
+            let mut first = LINK_PREFACE.to_vec();
+            first.extend(self.codec.encode_frame(&self.me));
+            stream.write_all(&first).await?;
+            Ok::<_, std::io::Error>(stream)
+        };
+        match timeout(PATIENCE, connect).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("no answer in time".to_owned()),
         }
-        deliveries.drain(..deliveries.len().div_ceil(2));
+    }
+
+    /// Writes reports until the queue ends, the gateway closes, or a write takes too long.
+    async fn report(&self, mut stream: TcpStream, mut reports: mpsc::Receiver<Report>) {
+        let (mut batch, mut bytes, mut ignored) = (Vec::with_capacity(BATCH), Vec::new(), [0; 64]);
+        loop {
+            let count = tokio::select! {
+                count = reports.recv_many(&mut batch, BATCH) => count,
+                // The gateway says nothing; what arrives is its end.
+                read = stream.read(&mut ignored) => match read {
+                    Ok(0) | Err(_) => return,
+                    Ok(_) => continue,
+                },
+            };
+            if count == 0 {
+                let _ = timeout(PATIENCE, stream.shutdown()).await;
+                return;
+            }
+            for report in batch.drain(..) {
+                bytes.extend(self.codec.encode_frame(&report));
+            }
+            match timeout(PATIENCE, stream.write_all(&bytes)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return tracing::debug!(node = %self.me.name, %error, "the gateway's link broke"),
+                Err(_) => return tracing::debug!(node = %self.me.name, "the gateway is too slow"),
+            }
+            bytes.clear();
+            bytes.shrink_to(16 * 1024);
+        }
     }
 }

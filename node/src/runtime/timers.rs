@@ -1,52 +1,61 @@
-//! What is to happen when. A heap; nothing is ever taken out before its time, because stale timers do no harm.
+//! Timers: what the protocols and the runtime asked to be woken for, and how late we were.
+//!
+//! A binary heap by due time. Nothing is ever cancelled: a stale timer is harmless (see `lib.rs`). Holds what the cores
+//! have asked for, which they bound: a handful per member.
 
-use std::{cmp::Reverse, collections::BinaryHeap};
+use std::{
+    cmp::{Ordering, Reverse},
+    collections::BinaryHeap,
+};
 
 use crate::{broadcast, membership, time::Millis};
 
-/// Whose timer it is.
+/// Whom a timer wakes, and what for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Wake {
-    /// The membership's.
+    /// The membership core.
     Membership(membership::Timer),
-    /// The broadcast's.
+    /// The broadcast core.
     Broadcast(broadcast::Timer),
-    /// The view is to be reported, now that several changes may have come together.
-    ReportView,
-    /// Cost and health are to be reported.
-    ReportLoad,
+    /// A view that changed is due to be reported.
+    View,
+    /// A load report is due.
+    Load,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 struct Entry {
     due: Millis,
-    serial: u64,
+    /// Equal times fire in the order they were set.
+    order: u64,
     wake: Wake,
 }
 
 impl Ord for Entry {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.due, self.serial).cmp(&(other.due, other.serial))
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.due, self.order).cmp(&(other.due, other.order))
     }
 }
 
 impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-/// All timers of a node. Timers due in the same millisecond fire in the order they were set.
+/// All timers that have not fired yet.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     heap: BinaryHeap<Reverse<Entry>>,
-    serial: u64,
+    set: u64,
+    late_max: Millis,
 }
 
 impl Timers {
+    /// Wakes `wake` at `due`.
     pub(super) fn set(&mut self, due: Millis, wake: Wake) {
-        self.serial += 1;
-        self.heap.push(Reverse(Entry { due, serial: self.serial, wake }));
+        self.set += 1;
+        self.heap.push(Reverse(Entry { due, order: self.set, wake }));
     }
 
     /// When the next one is due.
@@ -54,12 +63,24 @@ impl Timers {
         self.heap.peek().map(|Reverse(entry)| entry.due)
     }
 
-    /// The next one that is due at `now`, and how late it is.
-    pub(super) fn pop(&mut self, now: Millis) -> Option<(Wake, Millis)> {
+    /// The next one that is due by `now`, and records how late it is.
+    pub(super) fn pop(&mut self, now: Millis) -> Option<Wake> {
         if self.next_due()? > now {
             return None;
         }
-        self.heap.pop().map(|Reverse(entry)| (entry.wake, now - entry.due))
+        let Reverse(entry) = self.heap.pop()?;
+        self.late_max = self.late_max.max(now - entry.due);
+        Some(entry.wake)
+    }
+
+    /// The worst lateness since this was last asked.
+    pub(super) fn take_late_max(&mut self) -> Millis {
+        std::mem::take(&mut self.late_max)
+    }
+
+    /// The worst lateness since it was last taken.
+    pub(super) fn late_max(&self) -> Millis {
+        self.late_max
     }
 }
 
@@ -68,12 +89,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn timers_fire_in_order_and_not_before_their_time() {
+    fn timers_fire_in_order_of_time_then_of_setting_and_lateness_is_kept() {
         let mut timers = Timers::default();
-        timers.set(Millis(20), Wake::ReportLoad);
-        timers.set(Millis(10), Wake::ReportView);
+        timers.set(Millis(20), Wake::Load);
+        timers.set(Millis(10), Wake::View);
+        timers.set(Millis(10), Wake::Load);
+        assert_eq!(timers.next_due(), Some(Millis(10)));
         assert_eq!(timers.pop(Millis(9)), None);
-        assert_eq!(timers.pop(Millis(15)), Some((Wake::ReportView, Millis(5))));
-        assert_eq!((timers.pop(Millis(15)), timers.next_due()), (None, Some(Millis(20))));
+        assert_eq!(timers.pop(Millis(17)), Some(Wake::View));
+        assert_eq!(timers.pop(Millis(17)), Some(Wake::Load));
+        assert_eq!(timers.pop(Millis(17)), None);
+        assert_eq!(timers.take_late_max(), Millis(7));
+        assert_eq!(timers.pop(Millis(20)), Some(Wake::Load));
+        assert_eq!(timers.take_late_max(), Millis(0));
     }
 }

@@ -166,7 +166,11 @@ impl<'a> Running<'a> {
             if holds(&self.network, now()) {
                 return;
             }
-            assert!(Instant::now() < deadline, "not within two minutes: {what}: {:?}", self.network.summary(now()).reason);
+            assert!(
+                Instant::now() < deadline,
+                "not within two minutes: {what}: {:?}",
+                self.network.summary(now()).reason
+            );
         }
     }
 

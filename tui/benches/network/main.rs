@@ -21,9 +21,9 @@ mod figure;
 mod keys;
 mod kill;
 mod rest;
-mod survivors;
 #[path = "../../tests/support/mod.rs"]
 mod support;
+mod survivors;
 #[path = "../../tests/support/terminal.rs"]
 mod terminal;
 

@@ -1,0 +1,93 @@
+//! One HTTP request to another node: a connection, a request, a reply, all within one deadline.
+//!
+//! Uses hyper's client as it is, without a pool, redirects, proxies or TLS: a node makes a handful of requests in its
+//! life and keeps nothing between them.
+
+use std::{net::SocketAddr, time::Duration};
+
+use bytes::Bytes;
+use futures_util::future::{Either, select};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{Method, Request, StatusCode, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::{net::TcpStream, time::timeout};
+
+/// Largest reply we read, bytes: ten thousand peers fit.
+const REPLY_MAX_BYTES: usize = 1024 * 1024;
+
+/// Why a request failed. Whether the other side acted on it is unknown, unless it answered with a status.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CallError {
+    #[error("no answer in time")]
+    Slow,
+    #[error("could not connect: {0}")]
+    Connect(#[source] std::io::Error),
+    #[error("the exchange broke: {0}")]
+    Exchange(#[from] hyper::Error),
+    #[error("the reply could not be read: {0}")]
+    Reply(String),
+    #[error("it answered {0}")]
+    Status(StatusCode),
+}
+
+/// `GET`s JSON.
+pub(super) async fn get<R: DeserializeOwned>(
+    addr: SocketAddr,
+    host: &str,
+    path: &str,
+    patience: Duration,
+) -> Result<R, CallError> {
+    call(addr, host, Method::GET, path, Bytes::new(), patience).await
+}
+
+/// `POST`s JSON.
+pub(super) async fn post<R: DeserializeOwned>(
+    addr: SocketAddr,
+    host: &str,
+    path: &str,
+    body: &impl Serialize,
+    patience: Duration,
+) -> Result<R, CallError> {
+    let body = serde_json::to_vec(body).map_err(|error| CallError::Reply(error.to_string()))?;
+    call(addr, host, Method::POST, path, body.into(), patience).await
+}
+
+async fn call<R: DeserializeOwned>(
+    addr: SocketAddr,
+    host: &str,
+    method: Method,
+    path: &str,
+    body: Bytes,
+    patience: Duration,
+) -> Result<R, CallError> {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", host)
+        .header("content-type", "application/json")
+        .header("connection", "close")
+        .body(Full::new(body))
+        .map_err(|error| CallError::Reply(error.to_string()))?;
+    let exchange = async {
+        let stream = TcpStream::connect(addr).await.map_err(CallError::Connect)?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let exchange = std::pin::pin!(async {
+            let reply = sender.send_request(request).await?;
+            let status = reply.status();
+            let body = Limited::new(reply.into_body(), REPLY_MAX_BYTES).collect().await;
+            let body = body.map_err(|error| CallError::Reply(error.to_string()))?.to_bytes();
+            Ok::<_, CallError>((status, body))
+        });
+        // The connection is driven by whoever polls it: the request and the socket are one future here.
+        match select(exchange, std::pin::pin!(connection)).await {
+            Either::Left((reply, _)) => reply,
+            Either::Right((_, exchange)) => exchange.await,
+        }
+    };
+    let (status, body) = timeout(patience, exchange).await.map_err(|_| CallError::Slow)??;
+    if !status.is_success() {
+        return Err(CallError::Status(status));
+    }
+    serde_json::from_slice(&body).map_err(|error| CallError::Reply(error.to_string()))
+}

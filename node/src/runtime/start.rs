@@ -1,0 +1,261 @@
+//! Starting a node, holding it, and the whole life of a node's process.
+
+use std::{io, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+
+use p2pnet_shared::{
+    Epoch, NodeName,
+    wire::{Codec, Hello},
+};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, oneshot, watch},
+    task::{JoinHandle, JoinSet},
+};
+use tracing_subscriber::EnvFilter;
+use uuid::Uuid;
+
+use super::{
+    Clock, Node,
+    answer::url,
+    command::Door,
+    disk::{self, DiskError},
+    http::{self, Surface, events::Readers},
+    join::{self, Join},
+    link::Links,
+    listener::{self, ListenError},
+    messages::MessageLog,
+    metrics::Counters,
+    telemetry::{self, Reporter},
+    timers::Timers,
+};
+use crate::{
+    broadcast,
+    config::{DataFolder, NodeOptions, Settings},
+    membership,
+};
+
+/// How long the look-up of our bootstrap may hold up the start; it only tells which of our addresses to take.
+const LOOKUP: Duration = Duration::from_secs(1);
+/// Threads for look-ups and nothing else.
+const LOOKUP_THREADS: usize = 2;
+
+/// Why a node did not start. Nothing was left behind but a created data folder.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data folder.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The port.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+}
+
+impl StartError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            StartError::Disk(error) => error.hint(),
+            StartError::Listen(_) => {
+                "choose another with `--port` and `--bind`; `--port 0` takes a free one".to_owned()
+            }
+        }
+    }
+}
+
+/// A node that runs. Dropping it is a crash: it says goodbye to nobody.
+#[derive(Debug)]
+pub struct NodeHandle {
+    /// Its name.
+    pub name: NodeName,
+    /// Its UUID.
+    pub id: Uuid,
+    /// This life.
+    pub epoch: Epoch,
+    /// Where it listens, as others reach it.
+    pub addr: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+}
+
+impl NodeHandle {
+    /// Its URL by address, as in `http://127.0.0.1:5007`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// Lets it leave politely and waits until it has, which takes a second at most.
+    pub async fn stop(mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        let _ = (&mut self.task).await;
+    }
+
+    /// Crashes it and waits until its port is free again.
+    pub async fn kill(mut self) {
+        self.task.abort();
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl Drop for NodeHandle {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Starts a node within the current tokio runtime.
+///
+/// # Errors
+/// [`StartError`] when the data folder or the port is not to be had; a retry helps once that is mended.
+pub async fn start(settings: Settings) -> Result<NodeHandle, StartError> {
+    let clock = Clock::start();
+    let identity = disk::open(&settings.data, clock.wall())?;
+    if let DataFolder::IfPresent(path) = &settings.data
+        && !path.is_dir()
+    {
+        tracing::warn!(node = %settings.name, "there is no {}: this node is a new one at each start", path.display());
+    }
+    let (tcp, udp) = listener::bind(settings.bind, settings.port).await?;
+    let port = tcp.local_addr().map_or(settings.port, |addr| addr.port());
+    let towards = match settings.bootstrap.iter().chain(&settings.peers).next() {
+        Some(target) => join::resolve(target, LOOKUP).await.unwrap_or_default().first().copied(),
+        None => None,
+    };
+    let addr = listener::own_address(settings.bind, port, towards, settings.name.as_str()).await;
+    let me = membership::Identity { name: settings.name.clone(), addr, epoch: identity.epoch };
+    let (id, epoch) = (identity.id, identity.epoch);
+    tracing::info!(node = %me.name, %id, "listening on {}:{port}, reached at {addr}", settings.bind);
+
+    let node = assemble(clock, settings, identity, me.clone(), tcp, udp);
+    let (stop, stopped) = oneshot::channel();
+    let task = tokio::spawn(node.run(stopped));
+    Ok(NodeHandle { name: me.name, id, epoch, addr, stop: Some(stop), task })
+}
+
+fn assemble(
+    clock: Clock,
+    settings: Settings,
+    identity: disk::Identity,
+    me: membership::Identity,
+    tcp: tokio::net::TcpListener,
+    udp: tokio::net::UdpSocket,
+) -> Node {
+    let settings = Arc::new(settings);
+    let limits = Arc::new(settings.limits.clone());
+    let counters = Arc::new(Counters::default());
+    let mut rng = StdRng::from_rng(&mut rand::rng());
+    let codec = Codec::new(&settings.network, settings.secret.as_deref());
+    let hello = Hello { name: me.name.clone(), epoch: me.epoch };
+    let links = Links::new(hello.clone(), codec.clone(), limits.clone(), counters.clone());
+    let (door, commands) = Door::new();
+    let (heard_in, heard) = mpsc::channel(limits.heard_queue);
+    let (live, live_seen) = watch::channel(0);
+    let (closing, closing_seen) = watch::channel(false);
+    let own_url = url(&me.name, me.addr);
+
+    let who = (me.name.clone(), identity.id, own_url.clone());
+    let surface = Surface::new(who, door.clone(), heard_in, limits.clone(), counters.clone());
+    let (mut listener, mut tasks, mut telemetry) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
+    listener.spawn(listener::serve(tcp, http::router(surface), links.wiring(), closing_seen));
+    tasks.spawn(join::contacts(door.clone(), heard));
+    let join = Join {
+        door: door.clone(),
+        settings: settings.clone(),
+        id: identity.id,
+        url: own_url,
+        own: me.addr,
+        live: live_seen,
+        rng: StdRng::from_rng(&mut rng),
+    };
+    tasks.spawn(join.run());
+    if let Some(gateway) = settings.gateway.clone() {
+        let rng = StdRng::from_rng(&mut rng);
+        telemetry.spawn(telemetry::Link { gateway, me: hello, codec: codec.clone(), door, rng }.run());
+    }
+    Node {
+        clock,
+        id: identity.id,
+        membership: membership::State::new(me.clone(), settings.membership.clone(), rng.random()),
+        broadcast: broadcast::State::new(me.name.clone(), me.epoch, settings.broadcast.clone(), rng.random()),
+        me,
+        codec,
+        udp,
+        links,
+        timers: Timers::default(),
+        commands,
+        pending: Default::default(),
+        told: Default::default(),
+        live,
+        ever_joined: false,
+        log: MessageLog::new(limits.messages, limits.messages_bytes),
+        reporter: Reporter::default(),
+        load_timer_set: false,
+        readers: Readers::new(limits.event_readers, limits.event_queue, counters.clone()),
+        counters,
+        rng,
+        closing,
+        listener,
+        tasks,
+        telemetry,
+        settings,
+        _identity: identity,
+    }
+}
+
+/// The whole life of a node's process: settings, log, one thread, and a polite end on SIGTERM or SIGINT. The exit code is
+/// 2 for settings that make no sense, 1 for a start that failed, and 0 after leaving.
+#[must_use]
+pub fn run(options: NodeOptions) -> ExitCode {
+    let settings = match Settings::try_from(options) {
+        Ok(settings) => settings,
+        Err(error) => return fail(&error, error.hint(), 2),
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let color = io::IsTerminal::is_terminal(&io::stderr());
+    // A log that was set up before, by whoever embeds us, is kept.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(color).try_init();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(LOOKUP_THREADS)
+        .thread_keep_alive(Duration::from_secs(1))
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error, "is the limit of open files too low? see `ulimit -n`", 1),
+    };
+    let code = runtime.block_on(until_signal(settings));
+    // A look-up that is still running is not waited for.
+    runtime.shutdown_background();
+    code
+}
+
+async fn until_signal(settings: Settings) -> ExitCode {
+    let signals = signal(SignalKind::terminate()).and_then(|term| Ok((term, signal(SignalKind::interrupt())?)));
+    let (mut terminate, mut interrupt) = match signals {
+        Ok(signals) => signals,
+        Err(error) => return fail(&error, "signals cannot be received on this system", 1),
+    };
+    let mut node = match start(settings).await {
+        Ok(node) => node,
+        Err(error) => return fail(&error, error.hint(), 1),
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        ended = &mut node.task => {
+            let why = ended.err().map_or_else(|| "it ended by itself".to_owned(), |error| error.to_string());
+            return fail(&format!("the node stopped: {why}"), "this is a mistake in p2pnet; please report it", 1);
+        }
+    }
+    node.stop().await;
+    ExitCode::SUCCESS
+}
+
+fn fail(error: &dyn std::fmt::Display, hint: impl std::fmt::Display, code: u8) -> ExitCode {
+    eprintln!("error: {error}\nhint: {hint}");
+    ExitCode::from(code)
+}
