@@ -127,7 +127,7 @@ pub struct Limits {
     pub event_queue: usize,
     /// Received messages kept for `/messages`. Default 1,000; the oldest go first.
     pub messages: usize,
-    /// Bytes of text and paths in them. Default 2 MiB.
+    /// Bytes of text and paths in them. Default 1 MiB, as the broadcast keeps.
     pub messages_bytes: usize,
     /// Reports waiting for the gateway. Default 4,096; when full the link is closed and a new one starts with a snapshot.
     pub report_queue: usize,
@@ -152,7 +152,7 @@ impl Default for Limits {
             event_readers: 16,
             event_queue: 256,
             messages: 1_000,
-            messages_bytes: 2 * 1024 * 1024,
+            messages_bytes: 1024 * 1024,
             report_queue: 4_096,
         }
     }

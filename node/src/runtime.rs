@@ -132,6 +132,7 @@ struct Node {
     told: BTreeMap<NodeName, (SocketAddr, Epoch)>,
     live: watch::Sender<usize>,
     ever_joined: bool,
+    namesake_noticed: bool,
     log: MessageLog,
     reporter: Reporter,
     load_timer_set: bool,
@@ -201,11 +202,22 @@ impl Node {
         self.counters.datagrams_in.add(1);
         self.counters.datagram_bytes_in.add(bytes.len());
         match self.codec.decode(bytes) {
-            Ok(datagram) => self.feed(Input::Membership(membership::Input::Received { from, datagram })),
+            Ok(datagram) => {
+                self.feed(Input::Membership(membership::Input::Received { from, datagram }));
+                self.notice_namesake(from);
+            }
             Err(error) => {
                 self.counters.datagrams_refused.add(1);
                 tracing::debug!(node = %self.me.name, %from, %error, "a datagram was refused");
             }
+        }
+    }
+
+    /// Says once that a newer node goes by our name: everybody else now takes that one for us.
+    fn notice_namesake(&mut self, from: SocketAddr) {
+        if self.membership.superseded().is_some() && !std::mem::replace(&mut self.namesake_noticed, true) {
+            let me = &self.me.name;
+            tracing::error!(node = %me, "another node is called {me} and started later, says {from}; stop one of the two");
         }
     }
 

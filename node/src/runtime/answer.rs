@@ -73,7 +73,7 @@ impl Node {
             message: "Node is running".to_owned(),
             address: url(&self.me.name, self.me.addr),
             epoch: self.me.epoch,
-            incarnation: 0,
+            incarnation: self.membership.incarnation(),
             health: self.membership.health(),
             neighbours: self.broadcast.neighbours().cloned().collect(),
             messages: self.counters.delivered.get(),
@@ -84,6 +84,10 @@ impl Node {
     }
 
     fn health(&self) -> HealthReply {
+        if self.membership.superseded().is_some() {
+            let reason = format!("another node is called {} and started later; stop one of the two", self.me.name);
+            return HealthReply { status: "failing".to_owned(), reason: Some(reason) };
+        }
         let told_of_others = self.settings.bootstrap.is_some() || !self.settings.peers.is_empty();
         if told_of_others && !self.ever_joined {
             let reason = "no member of the network has answered yet; is the bootstrap or a peer running?";

@@ -191,6 +191,7 @@ fn assemble(
         told: Default::default(),
         live,
         ever_joined: false,
+        namesake_noticed: false,
         log: MessageLog::new(limits.messages, limits.messages_bytes),
         reporter: Reporter::default(),
         load_timer_set: false,

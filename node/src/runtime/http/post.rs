@@ -86,7 +86,8 @@ pub(super) async fn broadcast(State(surface): State<Surface>, fields: Fields) ->
 
 fn refused(error: PublishError) -> ApiError {
     let status = match error {
-        PublishError::TooLong { .. } => StatusCode::BAD_REQUEST,
+        PublishError::TooLong { .. } | PublishError::Ttl { .. } => StatusCode::BAD_REQUEST,
+        PublishError::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
     };
     ApiError::new(status, error.to_string())
 }
