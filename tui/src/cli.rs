@@ -244,6 +244,13 @@ pub enum Command {
     /// Collect what nodes report (p2pnet starts this itself).
     #[command(hide = true)]
     Gateway(GatewayOptions),
+    /// Raise the host's neighbour table for a network of many containers (p2pnet does this itself).
+    #[command(hide = true)]
+    RaiseLimits {
+        /// Entries it is to hold at least.
+        #[arg(value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+        entries: u64,
+    },
     /// Show what this host allows, what is needed, and how to mend it.
     Doctor {
         #[command(flatten)]

@@ -36,7 +36,7 @@ use crate::{failure::Failure, verb::Signal};
 use engine::{Action, Engine, Found, Plan};
 
 pub use folders::default_data_dir;
-pub use limits::{Limit, MOST_NODES};
+pub use limits::{Limit, MOST_NODES, raise_neighbours};
 
 /// Node ports are published on the host up to this many nodes unless told otherwise: each published port costs the engine
 /// a proxy process and a set of firewall rules. Whoever makes [`Settings`] decides.

@@ -5,7 +5,6 @@ use rand::seq::SliceRandom;
 use crate::{network::Network, start::settled, with_seeds};
 
 #[test]
-#[ignore = "until the broadcast core is in"]
 fn every_live_node_receives_each_broadcast_exactly_once_also_with_thirty_percent_killed() {
     let name = "broadcast::every_live_node_receives_each_broadcast_exactly_once_also_with_thirty_percent_killed";
     with_seeds(name, &[1, 2], |seed| {

@@ -23,19 +23,19 @@ use crate::{
 
 /// What to measure, on how many nodes.
 #[derive(Debug, Parser)]
-pub struct Options {
+pub(crate) struct Options {
     /// How many nodes beside the bootstrap.
     #[arg(long, default_value_t = 100)]
-    pub nodes: u32,
+    pub(crate) nodes: u32,
     /// `docker` or `process`.
     #[arg(long, default_value = "docker")]
-    pub runtime: String,
+    pub(crate) runtime: String,
     /// How often each figure is measured.
     #[arg(long, default_value_t = 5)]
-    pub runs: u32,
+    pub(crate) runs: u32,
     /// How long the network is left alone before and while its cost at rest is measured, seconds.
     #[arg(long, default_value_t = 60)]
-    pub rest_secs: u64,
+    pub(crate) rest_secs: u64,
     /// Which figures; all without any.
     figures: Vec<String>,
     /// What cargo passes to every benchmark.
@@ -44,50 +44,48 @@ pub struct Options {
 }
 
 /// One invocation.
-pub struct Bench {
+pub(crate) struct Bench {
     /// As asked.
-    pub options: Options,
+    pub(crate) options: Options,
     runtime: tokio::runtime::Runtime,
 }
 
 /// A network that runs, and what is known of it.
-pub struct Running<'a> {
-    /// Its name, ports and folders; removes it when dropped.
-    pub lab: &'a Lab,
+pub(crate) struct Running {
     /// The way to ask for things.
-    pub cluster: Cluster,
+    pub(crate) cluster: Cluster,
     /// What is known.
-    pub network: Network,
+    pub(crate) network: Network,
     observations: mpsc::Receiver<Observation>,
 }
 
 impl Bench {
     /// Ready to measure.
-    pub fn new(options: Options) -> Self {
+    pub(crate) fn new(options: Options) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         Self { options, runtime: runtime.expect("a runtime") }
     }
 
     /// Whether `figure` was asked for.
-    pub fn wants(&self, figure: &str) -> bool {
+    pub(crate) fn wants(&self, figure: &str) -> bool {
         self.options.figures.is_empty() || self.options.figures.iter().any(|wanted| wanted == figure)
     }
 
     /// A network's name, ports and folders for one round.
-    pub fn lab(&self) -> Lab {
+    pub(crate) fn lab(&self) -> Lab {
         let runtime = if self.options.runtime == "process" { "process" } else { "docker" };
         Lab::new(runtime, u16::try_from(self.options.nodes).expect("below 1,000") + 20)
     }
 
     /// Prints a figure of this invocation.
-    pub fn print(&self, figure: &str, unit: &'static str, values: Vec<f64>) {
+    pub(crate) fn print(&self, figure: &str, unit: &'static str, values: Vec<f64>) {
         if !values.is_empty() {
             Figure::new(figure, unit, values, self.options.nodes, &self.options.runtime).print();
         }
     }
 
     /// Every figure but the keys.
-    pub fn rounds(&self) {
+    pub(crate) fn rounds(&self) {
         let mut start = Vec::new();
         let mut baseline = Vec::new();
         let mut kills = kill::Kills::default();
@@ -100,9 +98,8 @@ impl Bench {
             let mut running = self.runtime.block_on(Running::attach(&lab));
             self.runtime.block_on(running.until("all agree", |network, now| network.summary(now).converged));
             start.push(started.elapsed().as_secs_f64() * 1000.0);
-            if self.wants("start") && self.options.runtime == "docker" {
-                baseline.push(self.runtime.block_on(bare::create_and_start(&lab, self.options.nodes)));
-            }
+            let bare = (self.wants("start") && self.options.runtime == "docker")
+                .then(|| self.runtime.block_on(bare::read(&lab)));
             if self.wants("broadcast") {
                 broadcasts.extend(self.runtime.block_on(broadcast::measure(&mut running)));
             }
@@ -111,6 +108,11 @@ impl Bench {
             }
             if self.wants("kill") {
                 self.runtime.block_on(kills.measure(&mut running, self.options.nodes));
+            }
+            drop(running);
+            if let Some(bare) = bare {
+                lab.ok(&["stop-network", "--keep-data"]);
+                baseline.push(self.runtime.block_on(bare.create_and_start()));
             }
         }
         if self.wants("start") {
@@ -131,21 +133,21 @@ impl Bench {
     }
 }
 
-impl<'a> Running<'a> {
+impl Running {
     /// Attaches to the network of `lab`, which runs.
-    async fn attach(lab: &'a Lab) -> Self {
+    async fn attach(lab: &Lab) -> Self {
         let network = lab.network.parse().expect("a network name");
-        let cluster = Cluster::find(&network, RuntimeChoice::Auto, Some(lab.dir.path().join("p2pnet"))).await;
+        let cluster = Cluster::find(&network, RuntimeChoice::Auto).await;
         let cluster = cluster.expect("the engine answers").expect("the network runs");
         let observations = observe::observe(&cluster);
-        Self { lab, cluster, network: Network::default(), observations }
+        Self { cluster, network: Network::default(), observations }
     }
 
     /// Folds observations until `holds`, showing each to `saw`.
     ///
     /// # Panics
     /// When it does not hold within two minutes.
-    pub async fn until_seeing(
+    pub(crate) async fn until_seeing(
         &mut self,
         what: &str,
         mut saw: impl FnMut(&Observation),
@@ -175,19 +177,19 @@ impl<'a> Running<'a> {
     }
 
     /// Folds observations until `holds`.
-    pub async fn until(&mut self, what: &str, holds: impl FnMut(&Network, UnixMillis) -> bool) {
+    pub(crate) async fn until(&mut self, what: &str, holds: impl FnMut(&Network, UnixMillis) -> bool) {
         self.until_seeing(what, |_| (), holds).await;
     }
 }
 
 /// The wall clock.
-pub fn now() -> UnixMillis {
+pub(crate) fn now() -> UnixMillis {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
     UnixMillis(u64::try_from(since.as_millis()).expect("before the year 584,556,019"))
 }
 
-/// A `ps` column of the processes `pids`, summed.
-pub fn cpu_seconds(pid: u32) -> Option<f64> {
+/// Processor time a process has used so far, seconds; `None` when it is gone.
+pub(crate) fn cpu_seconds(pid: u32) -> Option<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks: f64 = fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?;

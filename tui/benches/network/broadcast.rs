@@ -10,7 +10,7 @@ use crate::bench::Running;
 /// # Panics
 /// When a node receives one twice, or not at all within two minutes.
 #[expect(clippy::cast_precision_loss, reason = "milliseconds")]
-pub async fn measure(running: &mut Running<'_>) -> Vec<f64> {
+pub(crate) async fn measure(running: &mut Running) -> Vec<f64> {
     let mut times = Vec::new();
     for number in 1..=5 {
         let text = format!("apple {number}");

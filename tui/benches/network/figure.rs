@@ -4,7 +4,7 @@ use serde::Serialize;
 
 /// A figure over several runs. Quote the median and the range, never one absolute time: machines are shared and noisy.
 #[derive(Debug, Serialize)]
-pub struct Figure {
+pub(crate) struct Figure {
     figure: String,
     unit: &'static str,
     median: f64,
@@ -21,7 +21,13 @@ impl Figure {
     ///
     /// # Panics
     /// Without a value.
-    pub fn new(figure: impl Into<String>, unit: &'static str, values: Vec<f64>, nodes: u32, runtime: &str) -> Self {
+    pub(crate) fn new(
+        figure: impl Into<String>,
+        unit: &'static str,
+        values: Vec<f64>,
+        nodes: u32,
+        runtime: &str,
+    ) -> Self {
         let mut sorted = values.clone();
         sorted.sort_by(f64::total_cmp);
         Self {
@@ -37,13 +43,13 @@ impl Figure {
     }
 
     /// Prints it on standard output.
-    pub fn print(&self) {
+    pub(crate) fn print(&self) {
         println!("{}", serde_json::to_string(self).expect("numbers and text are JSON"));
     }
 }
 
 /// The middle of sorted values; of two middles, their mean.
-pub fn median(sorted: &[f64]) -> f64 {
+pub(crate) fn median(sorted: &[f64]) -> f64 {
     let middle = sorted.len() / 2;
     if sorted.len() % 2 == 1 { sorted[middle] } else { f64::midpoint(sorted[middle - 1], sorted[middle]) }
 }

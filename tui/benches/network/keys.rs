@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{bench::Bench, terminal::Terminal};
 
 /// Types at the prompt while every node of a new network starts, one letter every 250 ms, and takes the time of each.
-pub fn measure(bench: &Bench) {
+pub(crate) fn measure(bench: &Bench) {
     let lab = bench.lab();
     let nodes = bench.options.nodes.to_string();
     let base_port = lab.base_port.to_string();

@@ -18,14 +18,14 @@ struct Times {
 
 /// Of one kill, and of ten at once.
 #[derive(Debug, Default)]
-pub struct Kills {
+pub(crate) struct Kills {
     one: Times,
     ten: Times,
 }
 
 impl Kills {
     /// Kills one node and, once all agree again, ten at once.
-    pub async fn measure(&mut self, running: &mut Running<'_>, nodes: u32) {
+    pub(crate) async fn measure(&mut self, running: &mut Running, nodes: u32) {
         kill(running, &[NodeName::numbered(nodes / 2)], &mut self.one).await;
         if nodes >= 20 {
             let ten: Vec<NodeName> = (1..=10).map(NodeName::numbered).collect();
@@ -34,7 +34,7 @@ impl Kills {
     }
 
     /// Prints the six figures.
-    pub fn print(self, bench: &Bench) {
+    pub(crate) fn print(self, bench: &Bench) {
         for (name, times) in [("one", self.one), ("ten", self.ten)] {
             bench.print(&format!("kill_{name}_first_survivor"), "ms", times.first);
             bench.print(&format!("kill_{name}_median_survivor"), "ms", times.median);
@@ -43,7 +43,7 @@ impl Kills {
     }
 }
 
-async fn kill(running: &mut Running<'_>, victims: &[NodeName], times: &mut Times) {
+async fn kill(running: &mut Running, victims: &[NodeName], times: &mut Times) {
     let up = running.network.nodes().filter(|node| node.role != Role::Gateway && node.agrees);
     let up: Vec<NodeName> = up.map(|node| node.name.clone()).collect();
     let mut survivors = Survivors::new(now(), victims, up.into_iter());

@@ -27,11 +27,25 @@ mod survivors;
 #[path = "../../tests/support/terminal.rs"]
 mod terminal;
 
+use std::process::Command;
+
 use bench::{Bench, Options};
 use clap::Parser;
 
+const LAB_HOME: &str = "P2PNET_LAB_HOME";
+
 fn main() {
     let options = Options::parse();
+    // Networks of local processes are found by a file in the state folder: ours and that of the p2pnet we start are the
+    // same, and not the user's.
+    if std::env::var_os(LAB_HOME).is_none() {
+        let home = tempfile::tempdir().expect("a folder for the benchmark");
+        let again = Command::new(std::env::current_exe().expect("this program"))
+            .args(std::env::args_os().skip(1))
+            .envs([("XDG_STATE_HOME", home.path()), (LAB_HOME, home.path())])
+            .status();
+        std::process::exit(again.expect("this program runs").code().unwrap_or(1));
+    }
     let bench = Bench::new(options);
     if bench.wants("start") || bench.wants("kill") || bench.wants("broadcast") || bench.wants("rest") {
         bench.rounds();

@@ -11,7 +11,7 @@ use crate::{
 /// Leaves the network alone, then takes memory of each node and processor time of all nodes, the gateway and a
 /// dashboard over the same stretch, from the kernel's accounting.
 #[expect(clippy::cast_precision_loss, reason = "bytes and seconds of ordinary size")]
-pub fn measure(bench: &Bench, lab: &Lab) {
+pub(crate) fn measure(bench: &Bench, lab: &Lab) {
     let dashboard = Terminal::open(lab, &[], 160, 45);
     dashboard.wait_for("the network", Duration::from_secs(60), |screen| screen.contains("CONVERGED"));
     let dashboard_pid = dashboard.child.process_id().expect("it runs");

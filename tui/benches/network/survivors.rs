@@ -10,7 +10,7 @@ use p2pnet_shared::{
 
 /// Waits for every survivor to declare every victim dead.
 #[derive(Debug)]
-pub struct Survivors {
+pub(crate) struct Survivors {
     killed_at: UnixMillis,
     victims: BTreeSet<NodeName>,
     /// For each survivor, the victims it still believes alive.
@@ -21,14 +21,14 @@ pub struct Survivors {
 
 impl Survivors {
     /// `victims` are killed at `killed_at` (stamped before the request, so that times are never flattered).
-    pub fn new(killed_at: UnixMillis, victims: &[NodeName], all: impl Iterator<Item = NodeName>) -> Self {
+    pub(crate) fn new(killed_at: UnixMillis, victims: &[NodeName], all: impl Iterator<Item = NodeName>) -> Self {
         let victims: BTreeSet<NodeName> = victims.iter().cloned().collect();
         let outstanding = all.filter(|node| !victims.contains(node)).map(|node| (node, victims.clone())).collect();
         Self { killed_at, victims, outstanding, done: BTreeMap::new() }
     }
 
     /// Takes in what a survivor reports.
-    pub fn observe(&mut self, observation: &Observation) {
+    pub(crate) fn observe(&mut self, observation: &Observation) {
         let Observation::Feed(FeedLine::Report { node, report: Report::Member { event, at } }) = observation else {
             return;
         };
@@ -46,12 +46,12 @@ impl Survivors {
     }
 
     /// Whether every survivor knows of every death.
-    pub fn all_know(&self) -> bool {
+    pub(crate) fn all_know(&self) -> bool {
         self.outstanding.is_empty()
     }
 
     /// First, median and last survivor, milliseconds.
-    pub fn first_median_last(&self) -> (f64, f64, f64) {
+    pub(crate) fn first_median_last(&self) -> (f64, f64, f64) {
         let mut times: Vec<f64> = self.done.values().copied().collect();
         times.sort_by(f64::total_cmp);
         (times[0], super::figure::median(&times), times[times.len() - 1])

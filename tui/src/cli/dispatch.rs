@@ -88,6 +88,12 @@ async fn carry_out(command: Command) -> Result<ExitCode, Failure> {
         }
         Command::Gateway(options) => gateway::run(options).await.map(|()| ExitCode::SUCCESS),
         Command::Node(_) => Ok(ExitCode::SUCCESS), // has a runtime of its own, see `run`
+        Command::RaiseLimits { entries } => {
+            let raised = crate::cluster::raise_neighbours(entries);
+            raised
+                .map_err(|error| Failure::new(format!("could not raise the neighbour table to {entries}: {error}")))?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Doctor { start, json } => {
             let settings = start.settings()?;
             let report = doctor::examine(start.nodes, settings.base_port, settings.bind, &settings.data).await;

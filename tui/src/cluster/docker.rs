@@ -1,6 +1,7 @@
 //! One container a node, through the engine's API. The only place that knows bollard.
 //!
 //! ```text
+//! room.rs      room in the host's kernel
 //! connect.rs   which socket          image.rs   the running executable as an image     container.rs  a unit <-> a container
 //!                                    network.rs bridge, subnet chosen free             events.rs     events <-> happenings
 //! ```
@@ -13,6 +14,7 @@ mod container;
 mod events;
 mod image;
 mod network;
+mod room;
 
 use std::{collections::HashMap, path::Path, time::Duration};
 
@@ -295,6 +297,13 @@ impl Engine for Docker {
         network::ensure(self.client(), plan).await?;
         self.security().await?;
         Ok(program)
+    }
+
+    async fn make_room(&self, plan: &Plan, nodes: u64) -> Result<(), Failure> {
+        if self.is_local() {
+            room::make(self.client(), &plan.program, &plan.settings.network, nodes).await?;
+        }
+        Ok(())
     }
 
     async fn create(&self, plan: &Plan, draft: &Draft) -> Result<(), Failure> {

@@ -142,6 +142,9 @@ pub(crate) trait Engine: fmt::Debug + Send + Sync {
     /// Makes what units share (image, network, state file) and returns what they run.
     async fn prepare(&self, plan: &Plan, binary: &Path) -> Result<String, Failure>;
 
+    /// Raises what limits of the host a network of `nodes` nodes would run into. Called before units are made or added.
+    async fn make_room(&self, plan: &Plan, nodes: u64) -> Result<(), Failure>;
+
     /// Makes a unit without starting it. One of ours with that name is kept.
     async fn create(&self, plan: &Plan, draft: &Draft) -> Result<(), Failure>;
 

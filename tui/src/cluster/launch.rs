@@ -197,17 +197,17 @@ async fn make(
     let is_new = !folders::network_dir(&plan.settings).exists();
     folders::make_network(&plan.settings)?;
     let mut tally = Tally::begin(reporter, "preparing", engines.len());
+    // Numbers are given without gaps, so the highest is how many nodes there will be.
+    let nodes = drafts.iter().filter_map(|draft| draft.name.number()).max().unwrap_or(0);
     for engine in engines {
-        plan.program = match engine.prepare(plan, binary).await {
-            Ok(program) => program,
-            Err(failure) => {
-                // Nothing runs yet: leave the place as it was found.
-                if is_new {
-                    folders::remove(&plan.settings)?;
-                }
-                return Err(failure);
+        if let Err(failure) = prepare(engine.as_ref(), plan, nodes, binary).await {
+            // Nothing runs yet: leave the place as it was found.
+            if is_new {
+                let _ = engine.release(plan).await;
+                folders::remove(&plan.settings)?;
             }
-        };
+            return Err(failure);
+        }
         tally.one_more();
     }
     let tally = Tally::begin(reporter, "creating nodes", drafts.len());
@@ -225,6 +225,11 @@ async fn make(
     })
     .await;
     sum_up("create", failed)
+}
+
+async fn prepare(engine: &dyn Engine, plan: &mut Plan, nodes: u32, binary: &Path) -> Result<(), Failure> {
+    plan.program = engine.prepare(plan, binary).await?;
+    engine.make_room(plan, u64::from(nodes)).await
 }
 
 /// Starts every unit that `chosen` picks and that does not run, and sees to it that they stay up.

@@ -1,12 +1,15 @@
 //! What the host allows, read from the kernel: the numbers that end a large network before memory does.
 
-use std::fs;
+use std::{fs, io};
 
 use rustix::process::{Resource, getrlimit};
 
 /// The most nodes one machine carries. A Linux bridge holds 1,023 ports; the bootstrap, the gateway and the host's own
 /// end take three, and the rest is left for whatever else its user attaches.
 pub const MOST_NODES: u32 = 1_000;
+
+/// Entries in the neighbour table asked for at most: about 50 MiB of kernel memory when full.
+const NEIGHBOURS_MAX: u64 = 131_072;
 
 /// One number of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,13 +39,7 @@ pub(crate) fn all(nodes: u32) -> Vec<Limit> {
     let nodes = u64::from(nodes);
     vec![
         open_files(nodes),
-        sysctl(
-            "neighbour table (gc_thresh3)",
-            "net.ipv4.neigh.default.gc_thresh3",
-            // Nodes talk to a few dozen others each, and the table is one for all network namespaces of the host.
-            (nodes * 32).max(1024),
-            "nodes lose each other at random: the kernel forgets where they are",
-        ),
+        neighbours(nodes),
         sysctl(
             "receive backlog (netdev_max_backlog)",
             "net.core.netdev_max_backlog",
@@ -57,6 +54,36 @@ pub(crate) fn all(nodes: u32) -> Vec<Limit> {
         ),
         sysctl("processes (pid_max)", "kernel.pid_max", nodes * 16 + 4096, "nodes fail to start"),
     ]
+}
+
+/// The kernel's table of who is where on a bridge. It is one for all network namespaces of the host, and every unit talks
+/// to every other now and then (SWIM probes at random), so it holds an entry for each ordered pair. Seen here: with the
+/// default of 1,024 the 32nd container is the last that reaches anybody.
+pub(crate) fn neighbours(nodes: u64) -> Limit {
+    let units = nodes + 2;
+    sysctl(
+        "neighbour table (gc_thresh3)",
+        "net.ipv4.neigh.default.gc_thresh3",
+        (units * units).clamp(1_024, NEIGHBOURS_MAX),
+        "beyond about 30 nodes containers do not reach each other",
+    )
+}
+
+/// Raises the neighbour table of this kernel to `entries`, never lowers it; it stays so until the next boot. Needs root in
+/// the host's network namespace.
+///
+/// # Errors
+/// When the kernel's settings cannot be read or written.
+pub fn raise_neighbours(entries: u64) -> io::Result<()> {
+    // The threshold from which the kernel looks for entries to forget stays below the one at which it refuses new ones.
+    for (name, wanted) in [("gc_thresh3", entries), ("gc_thresh2", entries / 4 * 3)] {
+        let path = format!("/proc/sys/net/ipv4/neigh/default/{name}");
+        let current: u64 = fs::read_to_string(&path)?.trim().parse().map_err(io::Error::other)?;
+        if current < wanted {
+            fs::write(&path, wanted.to_string())?;
+        }
+    }
+    Ok(())
 }
 
 fn open_files(nodes: u64) -> Limit {

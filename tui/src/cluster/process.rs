@@ -251,6 +251,10 @@ impl Engine for Process {
         Ok(plan.program)
     }
 
+    async fn make_room(&self, _plan: &Plan, _nodes: u64) -> Result<(), Failure> {
+        Ok(()) // loopback has no neighbours
+    }
+
     async fn create(&self, plan: &Plan, draft: &Draft) -> Result<(), Failure> {
         folders::make_node(&plan.settings, &draft.name)?;
         record::update(&plan.settings, |record| {

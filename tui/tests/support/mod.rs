@@ -2,12 +2,13 @@
 //!
 //! Dropping a [`Lab`] removes everything it started, also when the test failed half-way.
 
+#![allow(unreachable_pub, reason = "shared by several test programs")]
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(clippy::disallowed_methods, reason = "tests wait for the real world")]
 
 use std::{
     net::{Ipv4Addr, TcpListener, UdpSocket},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     time::{Duration, Instant},
 };
@@ -38,8 +39,13 @@ impl Lab {
     /// The binary, with this network's state folder in its environment and nothing else of the user's.
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_p2pnet"));
-        command.env("XDG_STATE_HOME", self.dir.path()).env_remove("CLUSTER_SECRET").stdin(Stdio::null());
+        command.env("XDG_STATE_HOME", self.state_home()).env_remove("CLUSTER_SECRET").stdin(Stdio::null());
         command
+    }
+
+    /// Where p2pnet finds this network again: the test's own folder, or what a benchmark has set for itself as well.
+    pub fn state_home(&self) -> PathBuf {
+        std::env::var_os("P2PNET_LAB_HOME").map_or_else(|| self.dir.path().to_owned(), PathBuf::from)
     }
 
     /// Runs a verb on this network to its end.

@@ -1,5 +1,8 @@
 //! A terminal around the real dashboard: keys in, screen out, as a person has it.
 
+#![allow(unreachable_pub, dead_code, reason = "shared by several test programs, each of which uses its own part")]
+#![allow(clippy::disallowed_methods, reason = "tests wait for the real world")]
+
 use std::{
     io::{Read, Write},
     sync::{Arc, Mutex},
@@ -8,12 +11,11 @@ use std::{
 
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 
-use super::Lab;
+use crate::support::{Lab, until};
 
 /// A program in a terminal of its own.
 pub struct Terminal {
     parser: Arc<Mutex<vt100::Parser>>,
-    raw: Arc<Mutex<Vec<u8>>>,
     writer: Box<dyn Write + Send>,
     /// The program.
     pub child: Box<dyn Child + Send + Sync>,
@@ -28,24 +30,22 @@ impl Terminal {
         let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_p2pnet"));
         command.args(args);
         command.args(["--network", &lab.network]);
-        command.env("XDG_STATE_HOME", lab.dir.path());
+        command.env("XDG_STATE_HOME", lab.state_home());
         command.env("TERM", "xterm-256color");
         command.env_remove("NO_COLOR");
         let child = pair.slave.spawn_command(command).expect("p2pnet runs in a terminal");
         drop(pair.slave);
-        let parser = Arc::new(Mutex::new(vt100::Parser::new(rows, columns, 0)));
-        let raw = Arc::new(Mutex::new(Vec::new()));
+        let parser = Arc::new(Mutex::new(vt100::Parser::new(cells(rows), cells(columns), 0)));
         let mut reader = pair.master.try_clone_reader().expect("the terminal can be read");
         let writer = pair.master.take_writer().expect("the terminal can be written");
-        let (screen, bytes) = (parser.clone(), raw.clone());
+        let screen = parser.clone();
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(read @ 1..) = reader.read(&mut buffer) {
                 screen.lock().unwrap().process(&buffer[..read]);
-                bytes.lock().unwrap().extend_from_slice(&buffer[..read]);
             }
         });
-        Self { parser, raw, writer, child, _master: pair.master }
+        Self { parser, writer, child, _master: pair.master }
     }
 
     /// Types, as a keyboard would send it.
@@ -57,11 +57,6 @@ impl Terminal {
     /// What is on the screen now, a line a row.
     pub fn screen(&self) -> String {
         self.parser.lock().unwrap().screen().contents()
-    }
-
-    /// Everything the program has written so far.
-    pub fn raw(&self) -> String {
-        String::from_utf8_lossy(&self.raw.lock().unwrap()).into_owned()
     }
 
     /// Waits until the screen is as `holds` says, looking every 2 ms; how long it took.
@@ -85,7 +80,7 @@ impl Terminal {
     /// # Panics
     /// When it does not end within `deadline`.
     pub fn wait_end(&mut self, deadline: Duration) -> portable_pty::ExitStatus {
-        super::until("the program ends", deadline, || self.child.try_wait().expect("the program is ours"))
+        until("the program ends", deadline, || self.child.try_wait().expect("the program is ours"))
     }
 
     /// Whether the terminal is as it was: main screen, cursor visible.
@@ -93,6 +88,10 @@ impl Terminal {
         let parser = self.parser.lock().unwrap();
         !parser.screen().alternate_screen() && !parser.screen().hide_cursor() && !parser.screen().bracketed_paste()
     }
+}
+
+fn cells(count: u16) -> std::num::NonZero<u16> {
+    std::num::NonZero::new(count).expect("a terminal has rows and columns")
 }
 
 impl Drop for Terminal {

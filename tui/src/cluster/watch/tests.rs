@@ -51,6 +51,10 @@ impl Engine for Pretend {
     async fn prepare(&self, _plan: &Plan, _binary: &Path) -> Result<String, Failure> {
         Ok(String::new())
     }
+    async fn make_room(&self, _plan: &Plan, _nodes: u64) -> Result<(), Failure> {
+        Ok(())
+    }
+
     async fn create(&self, _plan: &Plan, _draft: &Draft) -> Result<(), Failure> {
         Ok(())
     }
