@@ -193,9 +193,8 @@ async fn a_node_without_the_secret_stays_outside() {
     let outsider = start(outsider).await.unwrap();
     all_agree(&inside).await;
     until("a refused datagram", || async {
-        let metrics = reqwest::get(format!("{}/metrics", inside[0].url())).await.unwrap().text().await.unwrap();
-        let refused = metrics.lines().find_map(|line| line.strip_prefix("p2pnet_datagrams_refused_total "));
-        (refused.unwrap() != "0").then_some(())
+        let refused = support::metric(&inside[0], "datagrams_refused_total").await;
+        (refused > 0).then_some(())
     })
     .await;
     assert!(live(&outsider).await.is_empty());

@@ -48,6 +48,7 @@ pub(super) struct Counters {
     pub(super) http_requests: Count,
     /// HTTP replies of 400 and above.
     pub(super) http_errors: Count,
+    pub(super) gossips: Count,
     pub(super) probes: Count,
     pub(super) delivered: Count,
     /// Addresses heard of that found the queue full.
@@ -123,6 +124,7 @@ impl Exposition {
             ("connections_refused_total", "Connections refused because there were too many.", &c.connections_refused),
             ("http_requests_total", "HTTP requests.", &c.http_requests),
             ("http_errors_total", "HTTP replies of 400 and above.", &c.http_errors),
+            ("gossips_total", "Lists of names received at /gossip.", &c.gossips),
             ("messages_delivered_total", "Broadcasts delivered here.", &c.delivered),
             ("heard_dropped_total", "Addresses heard of that found the queue full.", &c.heard_dropped),
             ("event_readers_dropped_total", "Readers of /events that were too slow.", &c.readers_dropped),

@@ -60,6 +60,13 @@ pub(crate) async fn post(node: &NodeHandle, path: &str, body: impl Into<reqwest:
     (reply.status().as_u16(), reply.json().await.unwrap())
 }
 
+/// A metric without labels.
+pub(crate) async fn metric(node: &NodeHandle, name: &str) -> u64 {
+    let text = reqwest::get(format!("{}/metrics", node.url())).await.unwrap().text().await.unwrap();
+    let prefix = format!("p2pnet_{name} ");
+    text.lines().find_map(|line| line.strip_prefix(&prefix)).expect("the metric is there").parse().unwrap()
+}
+
 pub(crate) async fn status(node: &NodeHandle) -> StatusReply {
     serde_json::from_value(get(node, "/status").await.1).unwrap()
 }

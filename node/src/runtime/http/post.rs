@@ -100,6 +100,7 @@ pub(super) async fn gossip(State(surface): State<Surface>, fields: Fields) -> Re
     };
     let addresses = written.iter().enumerate().map(parse).collect::<Result<Vec<PeerAddress>, _>>()?;
     let peers: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    surface.0.counters.gossips.add(1);
     let added = hear(&surface, addresses).await?;
     if let Some(ttl) = ttl.checked_sub(1) {
         pass_on(&surface, GossipRequest { peers, ttl }).await?;
