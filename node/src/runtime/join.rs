@@ -87,10 +87,7 @@ impl Join {
         let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(10));
         let (mut greeted, mut complained) = (false, false);
         loop {
-            let trouble = match self.knock(greeted).await {
-                Ok(()) => None,
-                Err(trouble) => Some(trouble),
-            };
+            let trouble = self.knock(greeted).await.err();
             let wait = backoff.wait(&mut self.rng);
             let joined = matches!(timeout(wait, self.live.wait_for(|live| *live > 0)).await, Ok(Ok(_)));
             if self.live.has_changed().is_err() {
