@@ -54,15 +54,52 @@ pub enum MemberEventKind {
 }
 
 /// One change of an observer's member table.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberEvent {
     /// What happened.
     pub kind: MemberEventKind,
     /// To whom, and how it stands now.
-    #[serde(flatten)]
     pub row: MemberRow,
     /// Who accused it, for `Suspected` and `Died`.
     pub accuser: Option<NodeName>,
+}
+
+// In JSON the row's fields stand beside the event's own. A frame cannot have that: postcard needs to know how many
+// fields there are, and serde's `flatten` does not say.
+#[derive(Serialize, Deserialize)]
+struct InJson {
+    kind: MemberEventKind,
+    #[serde(flatten)]
+    row: MemberRow,
+    accuser: Option<NodeName>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct InFrame {
+    kind: MemberEventKind,
+    row: MemberRow,
+    accuser: Option<NodeName>,
+}
+
+impl Serialize for MemberEvent {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { kind, row, accuser } = self.clone();
+        if serializer.is_human_readable() {
+            InJson { kind, row, accuser }.serialize(serializer)
+        } else {
+            InFrame { kind, row, accuser }.serialize(serializer)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for MemberEvent {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            InJson::deserialize(deserializer).map(|InJson { kind, row, accuser }| Self { kind, row, accuser })
+        } else {
+            InFrame::deserialize(deserializer).map(|InFrame { kind, row, accuser }| Self { kind, row, accuser })
+        }
+    }
 }
 
 /// A broadcast as it reached one node (the origin too, whose path is itself alone).
@@ -184,5 +221,30 @@ mod tests {
                 "kind": "died", "member": "node9", "epoch": 5, "incarnation": 2, "status": "dead", "accuser": "node3"}}}})
         );
         assert_eq!(serde_json::from_value::<FeedLine>(json).unwrap(), line);
+    }
+
+    #[test]
+    fn every_report_goes_through_a_frame() {
+        let row = MemberRow { member: NodeName::numbered(9), epoch: Epoch(5), incarnation: 2, status: Status::Suspect };
+        let event =
+            MemberEvent { kind: MemberEventKind::Suspected, row: row.clone(), accuser: Some(NodeName::numbered(3)) };
+        let id = MessageId { origin: NodeName::numbered(4), epoch: Epoch(7), seq: 1 };
+        let delivery =
+            Delivery { id, path: vec![NodeName::numbered(4)], at: UnixMillis(8), text: Some("apple".into()) };
+        let reports = [
+            Report::Hello { id: Uuid::nil(), epoch: Epoch(5), addr: "[::1]:5000".parse().unwrap() },
+            Report::Snapshot { members: vec![row], deliveries: vec![delivery.clone()] },
+            Report::Member { event, at: UnixMillis(17) },
+            Report::View { digest: ViewDigest { members: 3, hash: u64::MAX }, at: UnixMillis(18) },
+            Report::Delivered(delivery),
+            Report::Load(Load::default()),
+            Report::Leaving,
+        ];
+        let codec = crate::wire::Codec::new(&"lab".parse().unwrap(), None);
+        for report in reports {
+            assert_eq!(codec.decode::<Report>(&codec.encode(&report)).unwrap(), report);
+            let json = serde_json::to_string(&report).unwrap();
+            assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report);
+        }
     }
 }
