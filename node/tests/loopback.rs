@@ -8,6 +8,7 @@ use std::time::Duration;
 use p2pnet_node::{config::DataFolder, start};
 use p2pnet_shared::{
     Epoch, NodeName,
+    telemetry::Report,
     wire::{Codec, Hello, LINK_PREFACE, membership::Status},
 };
 use support::{
@@ -199,4 +200,70 @@ async fn a_node_without_the_secret_stays_outside() {
     .await;
     assert!(live(&outsider).await.is_empty());
     assert_eq!(live(&inside[0]).await, ["node2"]);
+}
+
+/// One telemetry link as the gateway sees it.
+struct Told {
+    stream: TcpStream,
+    codec: Codec,
+}
+
+impl Told {
+    async fn accept(gateway: &tokio::net::TcpListener, codec: &Codec) -> (Self, Hello) {
+        let (mut stream, _) = timeout(support::DEADLINE, gateway.accept()).await.expect("the node dials").unwrap();
+        let mut preface = [0; LINK_PREFACE.len()];
+        stream.read_exact(&mut preface).await.unwrap();
+        assert_eq!(preface, LINK_PREFACE);
+        let mut told = Self { stream, codec: codec.clone() };
+        let hello = told.frame().await.expect("a Hello");
+        (told, hello)
+    }
+
+    async fn frame<T: serde::de::DeserializeOwned>(&mut self) -> Option<T> {
+        let length = timeout(support::DEADLINE, self.stream.read_u32()).await.expect("news in time").ok()?;
+        let mut bytes = vec![0; length as usize];
+        self.stream.read_exact(&mut bytes).await.ok()?;
+        Some(self.codec.decode(&bytes).unwrap())
+    }
+
+    async fn until(&mut self, wanted: impl Fn(&Report) -> bool) {
+        while !wanted(&self.frame().await.expect("the link is still up")) {}
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_is_told_everything_again_on_each_link_and_the_goodbye_last() {
+    let gateway = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let codec = Codec::new(&network("told"), Some("s3cret"));
+    let mut reporting = settings("told", "node1");
+    reporting.secret = Some("s3cret".to_owned());
+    reporting.gateway = Some(gateway.local_addr().unwrap().to_string().parse().unwrap());
+    let node = start(reporting.clone()).await.unwrap();
+    let (mut first, hello) = Told::accept(&gateway, &codec).await;
+    assert_eq!(hello, Hello { name: node.name.clone(), epoch: node.epoch });
+    let expected = Report::Hello { id: node.id, epoch: node.epoch, addr: node.addr };
+    assert_eq!(first.frame::<Report>().await, Some(expected));
+    assert_eq!(first.frame().await, Some(Report::Snapshot { members: vec![], deliveries: vec![] }));
+
+    let mut other = settings("told", "node2");
+    other.secret.clone_from(&reporting.secret);
+    other.peers = vec![node.url().parse().unwrap()];
+    let other = start(other).await.unwrap();
+    first.until(|report| matches!(report, Report::Member { event, .. } if event.row.member == other.name)).await;
+    let both = [&node.name, &other.name].into_iter().collect();
+    first.until(|report| matches!(report, Report::View { digest, .. } if *digest == both)).await;
+    assert_eq!(post(&node, "/broadcast", r#"{"msg":"apple"}"#).await.0, 202);
+    first.until(|report| matches!(report, Report::Delivered(d) if d.text.as_deref() == Some("apple"))).await;
+
+    drop(first);
+    let (mut second, _) = Told::accept(&gateway, &codec).await;
+    assert!(matches!(second.frame::<Report>().await, Some(Report::Hello { .. })));
+    let Some(Report::Snapshot { members, deliveries }) = second.frame().await else { panic!("no snapshot") };
+    assert_eq!((members.len(), deliveries.len()), (1, 1));
+    node.stop().await;
+    let mut last = None;
+    while let Some(report) = second.frame::<Report>().await {
+        last = Some(report);
+    }
+    assert_eq!(last, Some(Report::Leaving));
 }
