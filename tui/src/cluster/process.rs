@@ -6,7 +6,8 @@
 //!    └──▶ <data>/<network>/network.json   settings, and each unit's pid with its start time     (record.rs)
 //! ```
 //! Processes outlive the p2pnet that started them, and any p2pnet finds them by the file. A pid alone is never trusted:
-//! only with its start time is it ours to signal (`proc.rs`).
+//! only with its start time is it ours to signal (`proc.rs`). A p2pnet that is killed between starting a process and noting
+//! it down leaves an orphan; whoever starts or removes that unit next knows it by its command line and takes it over.
 //!
 //! The gateway is a process like the nodes. The design first had it inside p2pnet for this runtime; as a process it is
 //! there for every p2pnet that attaches, and one code path sees both runtimes.
@@ -122,7 +123,10 @@ impl Process {
             if matches!(state(entry).0, UnitState::Up | UnitState::Paused) {
                 return Ok(());
             }
-            let life = Some(spawn::spawn(record, &draft)?);
+            let life = match spawn::orphan(record, &draft) {
+                Some(orphan) => Some(orphan),
+                None => Some(spawn::spawn(record, &draft)?),
+            };
             *entry = Entry { life, since: Some(watch::now()), asked_to_leave: false, ended: None, role: draft.role };
             Ok(())
         })
@@ -130,7 +134,11 @@ impl Process {
 
     async fn end(plan: &Plan, held: &Held, how: Signal) -> Result<(), Failure> {
         let name = &held.unit.name;
-        record::update_unit(&plan.settings, name, |_, entry| {
+        let draft = Draft { name: name.clone(), role: held.unit.role };
+        record::update_unit(&plan.settings, name, |record, entry| {
+            if entry.life.is_none() {
+                entry.life = spawn::orphan(record, &draft);
+            }
             entry.asked_to_leave = how == Signal::Term;
             match how {
                 Signal::Kill => signal(entry, Unix::KILL),

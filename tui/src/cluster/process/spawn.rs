@@ -9,7 +9,10 @@ use std::{
 
 use p2pnet_shared::NodeName;
 
-use super::{proc::Life, record::Record};
+use super::{
+    proc::{self, Life},
+    record::Record,
+};
 use crate::{
     cluster::{
         Role,
@@ -47,6 +50,22 @@ pub(super) fn spawn(record: &Record, draft: &Draft) -> Result<Life, Failure> {
     let child = command.spawn().map_err(failed)?;
     Life::of(child.id().cast_signed())
         .ok_or_else(|| Failure::new(format!("`{}` ended as soon as it started, see `{}`", draft.name, log.display())))
+}
+
+/// The unit's process that nobody noted down, because the p2pnet that started it was killed in that very moment. Known by
+/// the whole of its command line, which names its data folder, and the gateway by its token.
+pub(super) fn orphan(record: &Record, draft: &Draft) -> Option<Life> {
+    let command = command(record, draft);
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let wanted: Vec<u8> = words.flat_map(|word| [word.as_encoded_bytes(), b"\0"].concat()).collect();
+    let token = format!("GATEWAY_TOKEN={}", record.plan.token);
+    proc::pids().find_map(|pid| {
+        let told = |file| std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        let is_it = told("cmdline") == wanted
+            && (draft.role != Role::Gateway
+                || told("environ").split(|byte| *byte == 0).any(|pair| pair == token.as_bytes()));
+        Life::of(pid).filter(|life| is_it && life.pid().is_some())
+    })
 }
 
 /// A session of its own: closing our terminal hangs up on ours only, and when we end, the kernel sends no hang-up to
