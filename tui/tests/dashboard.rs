@@ -26,9 +26,15 @@ fn open_new(lab: &Lab, columns: u16, rows: u16) -> Terminal {
     terminal
 }
 
+/// Esc, and not before it has worked the next key: an escape that something follows at once is another key.
+fn leave_prompt(terminal: &mut Terminal) {
+    terminal.keys("\u{1b}");
+    terminal.wait_for("the empty prompt", SOON, |screen| screen.contains("press : for a command"));
+}
+
 fn quit(mut terminal: Terminal) {
     terminal.keys("Q");
-    terminal.wait_for("the question on quitting", SOON, |screen| screen.contains("leave it running"));
+    terminal.wait_for("the question on quitting", SOON, |screen| screen.contains("leave the network running"));
     terminal.keys("\r");
     assert!(terminal.wait_end(SOON).success());
     until("the terminal is given back", SOON, || terminal.is_given_back().then_some(()));
@@ -78,7 +84,7 @@ fn a_key_press_is_on_screen_while_nodes_start() {
     terminal.wait_for("the first screen", SOON, |screen| screen.contains("p2pnet"));
     terminal.keys(":xyzzy");
     terminal.wait_for("what was typed", SOON, |screen| screen.contains("xyzzy"));
-    terminal.keys("\u{15}\u{1b}"); // clear the line, leave the prompt
+    leave_prompt(&mut terminal);
     terminal.wait_for("the started network", PATIENT, |screen| screen.contains("✓ CONVERGED"));
     quit(terminal);
 }
@@ -88,11 +94,11 @@ fn a_mistyped_verb_is_explained_and_the_line_kept() {
     let lab = Lab::new("process", NODES + 8);
     let mut terminal = open_new(&lab, 80, 24);
     terminal.keys(":kil 3\r");
-    terminal.wait_for("the error", SOON, |screen| screen.contains("kil 3") && screen.contains("kill"));
-    terminal.keys("\u{1b}");
+    terminal.wait_for("the error", SOON, |screen| screen.contains("kil 3") && screen.contains("did you mean `kill`?"));
+    leave_prompt(&mut terminal);
     terminal.keys(":kill 99\r");
-    terminal.wait_for("the error", SOON, |screen| screen.contains("node99"));
-    terminal.keys("\u{1b}");
+    terminal.wait_for("the error", SOON, |screen| screen.contains("kill 99") && screen.contains("node99"));
+    leave_prompt(&mut terminal);
     lab.assert_agreed(u64::from(NODES) + 1);
     quit(terminal);
 }

@@ -111,7 +111,9 @@ fn the_dashboard_finds_the_network_again(lab: &Lab) {
     second.wait_for("the killed node", Duration::from_secs(30), |screen| screen.contains("DEAD"));
     second.wait_for("agreement without it", Duration::from_secs(60), |screen| screen.contains("CONVERGED"));
     second.keys("Q");
-    second.wait_for("the question on quitting", Duration::from_secs(5), |screen| screen.contains("leave it running"));
+    second.wait_for("the question on quitting", Duration::from_secs(5), |screen| {
+        screen.contains("leave the network running")
+    });
     second.keys("\r");
     assert!(second.wait_end(Duration::from_secs(10)).success());
     until("the terminal is given back", Duration::from_secs(5), || second.is_given_back().then_some(()));

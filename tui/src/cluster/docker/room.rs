@@ -1,8 +1,8 @@
 //! Room for a network in the host's kernel: raises the neighbour table where it is too small.
 //!
-//! Containers cannot do that for themselves, and p2pnet is seldom root; whoever may start containers may start one that
-//! has the host's network and the right to set its limits. So for a moment a container of our own image runs
-//! `p2pnet raise-limits`, and is removed. The table stays raised until the next boot: it costs nothing while it is empty,
+//! Where p2pnet may write the limit itself it does. It is seldom root, though, and whoever may start containers may start
+//! one in the host's network that writes it: for a moment a container of our own image runs `p2pnet raise-limits`, without
+//! any capability, and is removed. The table stays raised until the next boot: it costs nothing while it is empty,
 //! and lowering it could hurt whoever else came to need it.
 
 use bollard::{
@@ -27,6 +27,9 @@ pub(super) async fn make(docker: &Docker, image: &str, network: &NetworkName, no
         return Ok(());
     }
     let needed = limit.needed;
+    if limits::raise_neighbours(needed).is_ok() {
+        return Ok(());
+    }
     raise(docker, image, network, needed).await.map_err(|why| {
         let current = limit.current.unwrap_or_default();
         let error = format!(
@@ -44,7 +47,9 @@ async fn raise(docker: &Docker, image: &str, network: &NetworkName, entries: u64
         user: Some("0:0".to_owned()),
         host_config: Some(HostConfig {
             network_mode: Some("host".to_owned()),
-            privileged: Some(true),
+            cap_drop: Some(vec!["ALL".to_owned()]),
+            // The engine makes `/proc/sys` read-only unless told otherwise; its files let root write, capable or not.
+            readonly_paths: Some(Vec::new()),
             ..Default::default()
         }),
         ..Default::default()
