@@ -108,8 +108,12 @@ fn the_dashboard_finds_the_network_again(lab: &Lab) {
     let mut second = Terminal::open(lab, &[], 160, 45);
     second.wait_for("the network, found again", Duration::from_secs(30), converged);
     second.keys(":kill node20\r");
-    second.wait_for("the killed node", Duration::from_secs(30), |screen| screen.contains("DEAD"));
-    second.wait_for("agreement without it", Duration::from_secs(60), |screen| screen.contains("CONVERGED"));
+    second.wait_for("the killed node", Duration::from_secs(30), |screen| {
+        screen.lines().any(|line| line.contains("node20") && line.contains("DEAD"))
+    });
+    second.wait_for("agreement without it", Duration::from_secs(60), |screen| {
+        screen.contains("✓ CONVERGED") && screen.contains("95 of 106 up")
+    });
     second.keys("Q");
     second.wait_for("the question on quitting", Duration::from_secs(5), |screen| {
         screen.contains("leave the network running")

@@ -113,8 +113,10 @@ impl Node {
             MemberEventKind::CameBack => "came_back",
         };
         self.readers.tell(kind, &event);
+        // Who is suspected is still believed alive.
+        let view_changed = !matches!(event.kind, MemberEventKind::Suspected | MemberEventKind::Refuted);
         self.report(Report::Member { event, at });
-        if self.reporter.view_changed(at) {
+        if view_changed && self.reporter.view_changed(at) {
             self.timers.set(self.clock.now() + VIEW_PERIOD, Wake::View);
         }
     }
@@ -166,7 +168,7 @@ impl Node {
         let first = [
             Report::Hello { id: self.id, epoch: self.me.epoch, addr: self.me.addr },
             Report::Snapshot { members, deliveries: recent(&self.log) },
-            Report::View { digest: self.membership.digest(), at: self.clock.wall() },
+            Report::View { digest: self.membership.digest(), at: self.reporter.view_changed_at() },
             Report::Load(self.load()),
         ];
         let reports = self.reporter.begin(self.settings.limits.report_queue, first);

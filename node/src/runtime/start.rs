@@ -193,7 +193,7 @@ fn assemble(
         ever_joined: false,
         namesake_noticed: false,
         log: MessageLog::new(limits.messages, limits.messages_bytes),
-        reporter: Reporter::default(),
+        reporter: Reporter::new(clock.wall()),
         load_timer_set: false,
         readers: Readers::new(limits.event_readers, limits.event_queue, counters.clone()),
         counters,

@@ -47,14 +47,26 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const BATCH: usize = 64;
 
 /// The loop's end.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Reporter {
     queue: Option<mpsc::Sender<Report>>,
-    /// When the view last changed, if that has not been reported.
-    view_changed: Option<UnixMillis>,
+    /// When the set of those believed alive last changed.
+    view_changed_at: UnixMillis,
+    /// That has not been reported yet.
+    view_unreported: bool,
 }
 
 impl Reporter {
+    /// Of a node whose view began, with itself alone, at `started`.
+    pub(super) fn new(started: UnixMillis) -> Self {
+        Self { queue: None, view_changed_at: started, view_unreported: false }
+    }
+
+    /// When the set of those believed alive last changed.
+    pub(super) fn view_changed_at(&self) -> UnixMillis {
+        self.view_changed_at
+    }
+
     /// Starts over with a link that has just come up.
     pub(super) fn begin(&mut self, capacity: usize, first: impl IntoIterator<Item = Report>) -> mpsc::Receiver<Report> {
         let (queue, reports) = mpsc::channel(capacity.max(8));
@@ -88,12 +100,13 @@ impl Reporter {
 
     /// The view has changed; true if a timer is to be set for reporting it.
     pub(super) fn view_changed(&mut self, at: UnixMillis) -> bool {
-        self.view_changed.replace(at).is_none()
+        self.view_changed_at = at;
+        !std::mem::replace(&mut self.view_unreported, true)
     }
 
     /// When the view last changed, once per change.
     pub(super) fn take_view_change(&mut self) -> Option<UnixMillis> {
-        self.view_changed.take()
+        std::mem::take(&mut self.view_unreported).then_some(self.view_changed_at)
     }
 
     /// No more reports: what is queued is still written.

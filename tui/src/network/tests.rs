@@ -121,6 +121,18 @@ fn a_network_that_agrees_is_converged_and_knows_since_when() {
 }
 
 #[test]
+fn who_attaches_after_a_kill_counts_from_the_kill_and_not_from_the_start() {
+    let mut told = Told { network: Network::new("lab".parse().unwrap(), "docker"), now: 20_000 };
+    let dead = unit(3, UnitState::Dead, 13_000);
+    told.truth(Truth::Listed(vec![unit(1, UnitState::Up, 1_000), unit(2, UnitState::Up, 1_000), dead]));
+    for n in [1, 2] {
+        told.joins(n, 1_000, &[1, 2], 15_500);
+    }
+    told.feed(FeedLine::CaughtUp);
+    assert_eq!(told.summary().converged_in_ms, Some(2_500));
+}
+
+#[test]
 fn nothing_is_claimed_before_the_engine_has_spoken_or_while_a_source_is_lost() {
     assert_eq!(Network::default().summary(UnixMillis(0)).verdict, Verdict::Unknown);
     let mut told = Told::of(2);

@@ -72,7 +72,9 @@ impl Network {
             return;
         }
         self.change_fate(now, slot, Fate::of(state), stamp);
-        if shows(before.map(|(state, _)| state)) != shows(Some(state)) || started_anew {
+        // A unit that was down when we first looked changed the truth when it went down.
+        let was_down_already = before.is_none() && matches!(state, UnitState::Dead | UnitState::Left);
+        if shows(before.map(|(state, _)| state)) != shows(Some(state)) || started_anew || was_down_already {
             self.truth_changed_at = self.truth_changed_at.max(stamp);
         }
         if is_news && let Some((kind, text)) = told(before.map(|(state, _)| state), state) {
