@@ -126,9 +126,9 @@ fn the_bootstrap_killed_during_start() {
     until("the bootstrap can be killed while the others start", PATIENT, || {
         lab.run(&["remove-node", "bootstrap"]).status.success().then_some(())
     });
-    let _ = start.wait();
     // Whoever came too late to meet the bootstrap knows nobody: bring it back, and everybody finds everybody.
     lab.ok(&["restart-node", "bootstrap"]);
+    assert!(start.wait().unwrap().success(), "the start itself goes on and sees them agree");
     lab.wait_converged();
     lab.assert_agreed(21);
 }
@@ -186,4 +186,31 @@ fn politely_stopped_is_not_dead() {
     lab.wait_converged();
     let status = lab.status();
     assert_eq!((&status["nodes"]["up"], &status["nodes"]["dead"]), (&5.into(), &0.into()), "{status:#}");
+}
+
+/// Where it is interrupted is a matter of luck: while units are made nothing stays, once all run the network does.
+#[test]
+fn ctrl_c_in_the_middle_of_a_start_leaves_nothing_or_a_network_that_is_named() {
+    let lab = Lab::new("process", 44);
+    let start = lab
+        .command()
+        .args(start_args(&lab, 40))
+        .args(["--network", &lab.network])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    until("some of it runs", PATIENT, || lab.run(&["status"]).status.success().then_some(()));
+    let pid = rustix::process::Pid::from_raw(start.id().cast_signed()).unwrap();
+    let _ = rustix::process::kill_process(pid, rustix::process::Signal::INT); // it may have been quicker than we were
+    let output = start.wait_with_output().unwrap();
+    let said = support::text(&output);
+    let left = lab.run(&["status"]);
+    if said.contains("nothing of") {
+        assert_eq!((output.status.code(), left.status.code()), (Some(130), Some(1)), "{said}");
+        assert!(!holds_something(&lab.dir.path().join("p2pnet").join(&lab.network)), "a folder is left");
+    } else {
+        assert!(output.status.success() || said.contains("keeps running"), "{said}");
+        assert!(left.status.success(), "{}", support::text(&left));
+    }
 }

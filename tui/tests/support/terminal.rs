@@ -25,6 +25,11 @@ pub struct Terminal {
 impl Terminal {
     /// Starts `p2pnet ARGS` on `lab`'s network in a terminal of `columns` × `rows`.
     pub fn open(lab: &Lab, args: &[&str], columns: u16, rows: u16) -> Self {
+        Self::open_with(lab, args, &[], columns, rows)
+    }
+
+    /// The same with more in its environment.
+    pub fn open_with(lab: &Lab, args: &[&str], environment: &[(&str, &str)], columns: u16, rows: u16) -> Self {
         let size = PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 };
         let pair = native_pty_system().openpty(size).expect("a terminal");
         let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_p2pnet"));
@@ -33,6 +38,9 @@ impl Terminal {
         command.env("XDG_STATE_HOME", lab.state_home());
         command.env("TERM", "xterm-256color");
         command.env_remove("NO_COLOR");
+        for (name, value) in environment {
+            command.env(name, value);
+        }
         let child = pair.slave.spawn_command(command).expect("p2pnet runs in a terminal");
         drop(pair.slave);
         let parser = Arc::new(Mutex::new(vt100::Parser::new(cells(rows), cells(columns), 0)));
