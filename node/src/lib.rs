@@ -25,5 +25,23 @@ pub mod membership;
 pub mod runtime;
 pub mod time;
 
+use std::io::{IsTerminal, stderr};
+
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
+
 pub use config::{NodeOptions, Settings};
 pub use runtime::{NodeHandle, run, start};
+
+/// Logs to stderr: `info`, or what `RUST_LOG` says (`debug`, or `p2pnet_node::runtime=debug,info`). Level by module is all
+/// it understands: a filter that also looks into fields brings an engine for regular expressions into every node.
+pub fn log_to_stderr() {
+    let asked = std::env::var("RUST_LOG").ok().and_then(|filter| filter.parse::<Targets>().ok());
+    let filter = asked.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
+    let lines = tracing_subscriber::fmt::layer().with_writer(stderr).with_ansi(stderr().is_terminal());
+    // A log that was set up before, by whoever embeds us, is kept.
+    let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
+}

@@ -1,6 +1,6 @@
 //! Starting a node, holding it, and the whole life of a node's process.
 
-use std::{io, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use p2pnet_shared::{
     Epoch, NodeName,
@@ -12,7 +12,6 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     task::{JoinHandle, JoinSet},
 };
-use tracing_subscriber::EnvFilter;
 use uuid::Uuid;
 
 use super::{
@@ -215,10 +214,7 @@ pub fn run(options: NodeOptions) -> ExitCode {
         Ok(settings) => settings,
         Err(error) => return fail(&error, error.hint(), 2),
     };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let color = io::IsTerminal::is_terminal(&io::stderr());
-    // A log that was set up before, by whoever embeds us, is kept.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(color).try_init();
+    crate::log_to_stderr();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(LOOKUP_THREADS)

@@ -31,7 +31,7 @@ pub fn run(cli: Cli, dashboard: Dashboard) -> ExitCode {
         Some(command) => command,
     };
     if let Command::Gateway(_) = command {
-        log_to_stderr();
+        p2pnet_node::log_to_stderr();
     }
     // The gateway is one small process beside a thousand: one thread does. Verbs fold and print, one does too.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -156,12 +156,4 @@ fn finish(result: Result<ExitCode, Failure>) -> ExitCode {
         eprintln!("{failure}");
         ExitCode::FAILURE
     })
-}
-
-fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
-    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
-    // A second initialisation would be our own mistake, and a log twice set up is still a log.
-    let _ = log.try_init();
 }
