@@ -25,7 +25,7 @@ fn a_hundred_nodes_agree_within_two_seconds_of_the_last_start() {
 }
 
 #[test]
-#[ignore = "takes minutes"]
+#[ignore = "takes minutes: `cargo test --release -p p2pnet-node --test sim -- --ignored`"]
 fn a_thousand_nodes_start_and_one_is_killed() {
     with_seeds("start::a_thousand_nodes_start_and_one_is_killed", &[1], |seed| {
         let mut network = Network::new(seed);
