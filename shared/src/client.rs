@@ -24,6 +24,10 @@ const CONNECT: Duration = Duration::from_secs(3);
 /// How long a whole request may take: more than the gateway gives a node, so that its explanation arrives.
 const REQUEST: Duration = Duration::from_secs(15);
 
+/// Longest reply read, bytes. A node keeps a megabyte of messages, which JSON can make six of; a thousand members with
+/// their accusers are less.
+pub const REPLY_MAX_BYTES: usize = 16 * 1024 * 1024;
+
 /// Why a request did not give what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -193,9 +197,16 @@ impl Client {
             }
             ClientError::Unreachable { url, cause: root_cause(&error) }
         };
-        let reply = request.send().await.map_err(failed)?;
-        let status = reply.status();
-        Ok((status, reply.bytes().await.map_err(failed)?.to_vec()))
+        let mut reply = request.send().await.map_err(failed)?;
+        let mut body = Vec::new();
+        while let Some(chunk) = reply.chunk().await.map_err(failed)? {
+            if body.len() + chunk.len() > REPLY_MAX_BYTES {
+                let cause = format!("its reply is longer than {REPLY_MAX_BYTES} bytes");
+                return Err(ClientError::Strange { url: self.base.clone(), cause });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok((reply.status(), body))
     }
 
     fn strange(&self, path: &str, error: &serde_json::Error) -> ClientError {
