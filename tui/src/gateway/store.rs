@@ -14,7 +14,10 @@ use bytes::Bytes;
 use p2pnet_shared::{
     Epoch, MessageId, NodeName, UnixMillis, ViewDigest,
     telemetry::{Delivery, FeedLine, Load, MemberRow, Report},
-    wire::{broadcast::PATH_MAX, membership::Status},
+    wire::{
+        broadcast::{PATH_MAX, TEXT_MAX_BYTES},
+        membership::Status,
+    },
 };
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -29,6 +32,9 @@ pub(super) const MESSAGES_MAX: usize = 1_000;
 /// `Overrun` and a new history: it never silently misses a line.
 pub(super) const READER_LINES_MAX: usize = 4_096;
 
+/// How often a delivery that was reported again is told to a newcomer at most: often enough to be seen as wrong.
+const COPIES_TOLD: u8 = 3;
+
 /// Why a link may not go on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refused {
@@ -40,6 +46,8 @@ pub(super) enum Refused {
     TooManyNodes,
     #[error("a report before its Hello")]
     NoHello,
+    #[error("a delivery that no node of ours makes: a text or a path over its limit")]
+    Malformed,
 }
 
 /// One link; a node's older link has an older one.
@@ -70,7 +78,7 @@ struct Arrival {
     message: u64,
     path: Box<[u16]>,
     at: UnixMillis,
-    /// How often this life of the node reported it; once, unless something is wrong.
+    /// How often this life of the node reported it, up to [`COPIES_TOLD`]; once, unless something is wrong.
     copies: u8,
 }
 
@@ -146,6 +154,14 @@ impl Store {
         let state = state.ok_or(Refused::Superseded)?;
         if state.hello.is_none() && !matches!(report, Report::Hello { .. }) {
             return Err(Refused::NoHello);
+        }
+        let deliveries = match &report {
+            Report::Snapshot { deliveries, .. } => deliveries.as_slice(),
+            Report::Delivered(delivery) => std::slice::from_ref(delivery),
+            _ => &[],
+        };
+        if !deliveries.iter().all(is_possible) {
+            return Err(Refused::Malformed);
         }
         self.keep(link, &report)?;
         let node = self.names[usize::from(link.node)].clone();
@@ -236,8 +252,7 @@ impl Store {
     }
 
     fn arrive(&mut self, link: LinkId, delivery: &Delivery) -> Result<(), Refused> {
-        let path: Result<Box<[u16]>, Refused> =
-            delivery.path.iter().take(PATH_MAX + 1).map(|name| self.intern(name)).collect();
+        let path: Result<Box<[u16]>, Refused> = delivery.path.iter().map(|name| self.intern(name)).collect();
         let path = path?;
         let message = match self.message_numbers.get(&delivery.id) {
             Some(number) => *number,
@@ -252,7 +267,7 @@ impl Store {
         }
         let arrivals = &mut self.node(link).arrivals;
         match arrivals.iter_mut().rev().find(|arrival| arrival.message == message) {
-            Some(again) => again.copies = again.copies.saturating_add(1),
+            Some(again) => again.copies = (again.copies + 1).min(COPIES_TOLD),
             None => arrivals.push_back(Arrival { message, path, at: delivery.at, copies: 1 }),
         }
         while arrivals.len() > MESSAGES_MAX || arrivals.front().is_some_and(|arrival| arrival.message < from) {
@@ -327,6 +342,11 @@ impl Store {
         self.index.insert(name.clone(), number);
         Ok(number)
     }
+}
+
+/// Whether a node can have had this: whatever is longer would be kept here a thousand times over.
+fn is_possible(delivery: &Delivery) -> bool {
+    delivery.path.len() <= PATH_MAX && delivery.text.as_ref().is_none_or(|text| text.len() <= TEXT_MAX_BYTES)
 }
 
 fn set_row(rows: &mut Vec<Row>, member: u16, row: &MemberRow) {
