@@ -14,6 +14,12 @@ use super::{Arrival, Trace, bits::Bits, summary::MessageCounts};
 /// Traces kept; the oldest is dropped for a new one and lives on in the totals.
 pub(super) const TRACES_MAX: usize = 1_000;
 
+/// Lives of one node counted for one trace; a node that restarts more often while a message is about is not counted again.
+const LIVES_MAX: usize = 8;
+
+/// Origins' lives whose dropped traces are remembered; the oldest life is forgotten for a new one.
+const DROPPED_MAX: usize = 8_192;
+
 /// Traces in the order of acceptance; the second part tells messages of one millisecond apart.
 type Place = (UnixMillis, u64);
 
@@ -26,7 +32,7 @@ struct Book {
     /// Nodes that have it in a life that was to have it.
     has: Bits,
     /// How often each life reported it.
-    copies: HashMap<(usize, Epoch), u32>,
+    copies: BTreeMap<(usize, Epoch), u32>,
 }
 
 impl Book {
@@ -76,7 +82,7 @@ pub(super) struct Books {
     /// The life of each slot's node that is up, by slot.
     eligible: Vec<Option<Epoch>>,
     /// Highest number of each origin's life whose trace was dropped: reported again, it must not be counted again.
-    dropped: HashMap<(NodeName, Epoch), u64>,
+    dropped: BTreeMap<(Epoch, NodeName), u64>,
     past: MessageCounts,
     present: MessageCounts,
     outstanding: usize,
@@ -156,7 +162,7 @@ impl Books {
         delivery: Delivery,
         source: Source,
     ) -> News {
-        let origin = (delivery.id.origin.clone(), delivery.id.epoch);
+        let origin = (delivery.id.epoch, delivery.id.origin.clone());
         let known = self.places.get(&delivery.id).copied();
         if known.is_none() && self.dropped.get(&origin).is_some_and(|through| delivery.id.seq <= *through) {
             return News::default();
@@ -175,7 +181,7 @@ impl Books {
                 },
                 origin_known: false,
                 has: Bits::default(),
-                copies: HashMap::new(),
+                copies: BTreeMap::new(),
             },
         };
         if known.is_none() {
@@ -211,6 +217,10 @@ impl Books {
         source: Source,
     ) {
         let is_new = book.copies.is_empty();
+        let lives = book.copies.range((slot, Epoch(0))..=(slot, Epoch(u64::MAX)));
+        if !book.copies.contains_key(&(slot, life)) && lives.count() >= LIVES_MAX {
+            return;
+        }
         let copies = book.copies.entry((slot, life)).or_insert(0);
         let first_of_life = *copies == 0;
         *copies = match source {
@@ -280,8 +290,12 @@ impl Books {
         self.past.expected += u64::from(book.trace.expected);
         self.past.duplicates += u64::from(book.trace.duplicates);
         let id = book.trace.id;
-        let through = self.dropped.entry((id.origin, id.epoch)).or_insert(0);
+        self.untold.remove(&id);
+        let through = self.dropped.entry((id.epoch, id.origin)).or_insert(0);
         *through = id.seq.max(*through);
+        if self.dropped.len() > DROPPED_MAX {
+            self.dropped.pop_first();
+        }
     }
 
     /// Counts everything anew and compares: the running numbers must never drift.
