@@ -246,3 +246,15 @@ fn one_draw_with_a_thousand_nodes() {
     assert_eq!(model.opening, Opening::Open);
     assert_eq!(model.prompt.mode, Mode::Idle);
 }
+
+/// Found by fuzzing: the axis multiplied a stamp that an engine had made up.
+#[test]
+fn a_mark_from_the_far_future_stays_on_the_axis() {
+    let mut model = converged_model();
+    model.agreement.mark(p2pnet_shared::UnixMillis(u64::MAX - 1), p2pnet::model::agreement::MarkKind::Up);
+    for (columns, rows) in SIZES {
+        update(&mut model, NOW, Message::Resized(columns, rows));
+        press(&mut model, KeyCode::Char('4'));
+        assert!(text(&draw(&model)).contains("now"));
+    }
+}

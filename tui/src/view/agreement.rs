@@ -104,7 +104,8 @@ fn marks(model: &Model, inner: Rect, plot: Rect, buf: &mut Buffer) {
     let mut free_to = plot.right().saturating_sub(4);
     row(Rect { x: free_to, width: 4, ..below }, 0, Line::styled(" now", theme.style(Role::Muted)), buf);
     for mark in model.agreement.marks(start).collect::<Vec<_>>().into_iter().rev() {
-        let x = plot.x + (mark.at.since(start) * u64::from(plot.width.saturating_sub(1)) / WINDOW_MS).min(500) as u16;
+        let x =
+            plot.x + (mark.at.since(start).min(WINDOW_MS) * u64::from(plot.width.saturating_sub(1)) / WINDOW_MS) as u16;
         let (glyph, word, role) = match mark.kind {
             MarkKind::Down => (theme.symbols.dead, "down", Role::Dead),
             MarkKind::Up => (theme.symbols.starting, "up", Role::Up),
