@@ -36,6 +36,7 @@ mod tests;
 
 use std::net::SocketAddr;
 
+pub use p2pnet_shared::wire::broadcast::Via;
 use p2pnet_shared::{
     Epoch, MessageId, NodeName,
     wire::broadcast::{Broadcast, Frame, Life, MarksPurpose, TEXT_MAX_BYTES, TTL_MAX},
@@ -213,6 +214,10 @@ pub struct Message {
     pub path: Vec<NodeName>,
     /// What was said.
     pub text: String,
+    /// How it came here.
+    pub via: Via,
+    /// A later message of the same origin was delivered here before.
+    pub late: bool,
 }
 
 /// Why a message was not accepted from its user. Nothing was sent and no sequence number used.
@@ -254,6 +259,21 @@ pub struct Dropped {
     pub strangers: u64,
 }
 
+/// What came in over links, since the node started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Frames with a message.
+    pub payload: u64,
+    /// Those among them whose message was already known.
+    pub redundant: u64,
+    /// Messages announced to us by their ids.
+    pub announced: u64,
+    /// Messages we asked for by their ids.
+    pub grafts: u64,
+    /// Links taken out of the tree, by us or by the other end.
+    pub prunes: u64,
+}
+
 /// The overlay's views, the windows of what was seen, and the recent messages.
 #[derive(Debug)]
 pub struct State {
@@ -265,7 +285,7 @@ pub struct State {
     store: Store,
     repair: Repair,
     published: u64,
-    redundant: u64,
+    counts: Counts,
     dropped: Dropped,
 }
 
@@ -282,7 +302,7 @@ impl State {
             epoch,
             config,
             published: 0,
-            redundant: 0,
+            counts: Counts::default(),
             dropped: Dropped::default(),
         }
     }
@@ -344,7 +364,8 @@ impl State {
         self.published += 1;
         let id = MessageId { origin: self.me.clone(), epoch: self.epoch, seq: self.published };
         self.seen.note(&Life::from(&id), id.seq, Some(self.epoch));
-        let message = Message { id: id.clone(), path: vec![self.me.clone()], text };
+        let path = vec![self.me.clone()];
+        let message = Message { id: id.clone(), path, text, via: Via::Own, late: false };
         self.push(&message, ttl - 1, effects);
         effects.push(Effect::Deliver(message.clone()));
         self.store.keep(message, Some(now));
@@ -371,7 +392,30 @@ impl State {
     /// Broadcast frames received that were already known.
     #[must_use]
     pub fn redundant_frames(&self) -> u64 {
-        self.redundant
+        self.counts.redundant
+    }
+
+    /// What came in over links.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// The links to neighbours, sorted by name, and whether new messages are pushed over each; over the others they are
+    /// only announced.
+    pub fn links(&self) -> impl Iterator<Item = (NodeName, bool)> {
+        self.overlay.neighbours().iter().map(|name| (name.clone(), true))
+    }
+
+    /// Changes whenever [`State::links`] does.
+    #[must_use]
+    pub fn links_version(&self) -> u64 {
+        self.overlay.version()
+    }
+
+    /// The passive view: members in reserve, sorted by name.
+    pub fn passive(&self) -> impl Iterator<Item = &NodeName> {
+        self.overlay.passive()
     }
 
     /// Frames dropped because they were not what they should be.
@@ -407,13 +451,15 @@ impl State {
 
     /// A message, pushed or by way of repair.
     fn on_broadcast(&mut self, now: Millis, from: &NodeName, broadcast: Broadcast, effects: &mut Vec<Effect>) {
+        self.counts.payload += 1;
         let life = Life::from(&broadcast.id);
+        let late = self.seen.is_late(&life, broadcast.id.seq);
         if !self.is_sound(from, &broadcast) {
             self.dropped.malformed += 1;
             return;
         }
         match self.seen.note(&life, broadcast.id.seq, self.named(&life.origin)) {
-            Noted::Known => self.redundant += 1,
+            Noted::Known => self.counts.redundant += 1,
             Noted::Refused => {
                 self.dropped.refused += 1;
                 if self.seen.has_gap(&life) {
@@ -421,9 +467,9 @@ impl State {
                 }
             }
             Noted::New => {
-                let Broadcast { id, ttl, path, text } = broadcast;
+                let Broadcast { id, ttl, path, text, via } = broadcast;
                 let id = MessageId { origin: self.overlay.shared_name(&id.origin), ..id };
-                let message = Message { id, path: self.path_to_here(&path), text };
+                let message = Message { id, path: self.path_to_here(&path), text, via, late };
                 if ttl > 0 {
                     self.push(&message, ttl - 1, effects);
                 } else {
@@ -458,7 +504,7 @@ impl State {
     /// Sends a message on to every neighbour that is not on its path, who have it all.
     fn push(&self, message: &Message, ttl: u8, effects: &mut Vec<Effect>) {
         for to in self.overlay.neighbours().iter().filter(|name| !message.path.contains(name)) {
-            let frame = frame_of(message, &self.me, ttl);
+            let frame = frame_of(message, &self.me, ttl, Via::Push);
             effects.extend(frame.map(|frame| Effect::Send { to: to.clone(), frame }));
         }
     }

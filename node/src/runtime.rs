@@ -178,6 +178,7 @@ impl Node {
                 Some(Wake::Membership(timer)) => self.feed(Input::Membership(membership::Input::TimerFired(timer))),
                 Some(Wake::Broadcast(timer)) => self.feed(Input::Broadcast(broadcast::Input::TimerFired(timer))),
                 Some(Wake::View) => self.report_view(),
+                Some(Wake::Links) => self.report_links(),
                 Some(Wake::Load) => self.report_load(),
                 None => return,
             }
@@ -239,6 +240,7 @@ impl Node {
                     let mut effects = Vec::new();
                     self.broadcast.handle(self.clock.now(), input, &mut effects);
                     self.carry_out_broadcast(effects);
+                    self.notice_links();
                 }
             }
         }

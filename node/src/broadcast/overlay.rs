@@ -83,6 +83,8 @@ pub(super) struct Overlay {
     links: BTreeMap<NodeName, Link>,
     /// Neighbours by name: the links that are `Active`.
     active: BTreeSet<NodeName>,
+    /// How often `active` has changed.
+    version: u64,
     attempts: u64,
     /// When a refill timer is due, if one is set.
     refill_at: Option<Millis>,
@@ -97,6 +99,7 @@ impl Overlay {
             members: BTreeMap::new(),
             links: BTreeMap::new(),
             active: BTreeSet::new(),
+            version: 0,
             attempts: 0,
             refill_at: None,
         }
@@ -108,6 +111,16 @@ impl Overlay {
 
     pub(super) fn neighbours(&self) -> &BTreeSet<NodeName> {
         &self.active
+    }
+
+    /// Changes whenever the neighbours do.
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Members that are no neighbours.
+    pub(super) fn passive(&self) -> impl Iterator<Item = &NodeName> {
+        self.members.keys().filter(|name| !self.active.contains(*name))
     }
 
     /// Whether frames of this peer count: it is our neighbour, or was until a moment ago.
@@ -185,7 +198,7 @@ impl Overlay {
             }
             _ => {
                 // A new link in place of one whose end we were not told of, too.
-                self.active.remove(peer);
+                self.version += u64::from(self.active.remove(peer));
                 self.set_half_open(peer, |attempt| Link::Awaiting { attempt }, effects);
             }
         }
@@ -197,7 +210,7 @@ impl Overlay {
             Some(Link::Active | Link::Dialling { .. } | Link::Asked { .. }) => self.avoid(now, peer),
             Some(Link::Awaiting { .. } | Link::Closing { .. }) | None => {}
         }
-        self.active.remove(peer);
+        self.version += u64::from(self.active.remove(peer));
         self.refill(now, effects);
     }
 
@@ -213,7 +226,7 @@ impl Overlay {
             }
             (Frame::Accept, Some(Link::Asked { .. })) => opens = self.on_accept(peer, effects),
             (Frame::Refuse | Frame::Disconnect, Some(Link::Active | Link::Asked { .. } | Link::Awaiting { .. })) => {
-                self.active.remove(peer);
+                self.version += u64::from(self.active.remove(peer));
                 self.set_half_open(peer, |attempt| Link::Closing { attempt }, effects);
                 self.avoid(now, peer);
             }
@@ -308,12 +321,12 @@ impl Overlay {
             candidate.failures = 0;
         }
         self.links.insert(name.clone(), Link::Active);
-        self.active.insert(name);
+        self.version += u64::from(self.active.insert(name));
     }
 
     /// Says `word` and closes.
     fn part(&mut self, peer: &NodeName, word: Frame, effects: &mut Vec<Effect>) {
-        self.active.remove(peer);
+        self.version += u64::from(self.active.remove(peer));
         effects.push(Effect::Send { to: peer.clone(), frame: word });
         effects.push(Effect::Disconnect { peer: peer.clone() });
         self.set_half_open(peer, |attempt| Link::Closing { attempt }, effects);

@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use p2pnet_shared::{
     NodeName,
-    wire::broadcast::{Broadcast, Frame, Life, Mark, MarksPurpose, PATH_MAX},
+    wire::broadcast::{Broadcast, Frame, Life, Mark, MarksPurpose, PATH_MAX, Via},
 };
 
 use super::{Message, seen::Seen, store, store::Store};
@@ -182,7 +182,7 @@ impl Shown {
             if bytes > ANSWER_BYTES_MAX {
                 break;
             }
-            frames.extend(frame_of(message, me, 0));
+            frames.extend(frame_of(message, me, 0, Via::Repair));
         }
         frames
     }
@@ -208,7 +208,7 @@ impl Shown {
 }
 
 /// The message as we pass it on: `None` if it has come so far that nobody else can put itself on its path.
-pub(super) fn frame_of(message: &Message, me: &NodeName, ttl: u8) -> Option<Frame> {
+pub(super) fn frame_of(message: &Message, me: &NodeName, ttl: u8, via: Via) -> Option<Frame> {
     debug_assert_eq!(message.path.last(), Some(me), "a path ends where the message is");
     (message.path.len() < PATH_MAX).then(|| {
         Frame::Broadcast(Broadcast {
@@ -216,6 +216,7 @@ pub(super) fn frame_of(message: &Message, me: &NodeName, ttl: u8) -> Option<Fram
             ttl,
             path: message.path.clone(),
             text: message.text.clone(),
+            via,
         })
     })
 }

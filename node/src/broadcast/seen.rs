@@ -147,6 +147,15 @@ impl Seen {
         }
     }
 
+    /// Whether something later of the same origin was seen before this number.
+    pub(super) fn is_late(&self, life: &Life, seq: u64) -> bool {
+        self.origins.get(&life.origin).is_some_and(|lives| {
+            let newest = lives.windows.last_key_value().map(|(epoch, _)| *epoch);
+            let beyond = |window: &Window| window.beyond.last().is_some_and(|(_, last)| *last > seq);
+            newest.is_some_and(|newest| newest > life.epoch) || lives.windows.get(&life.epoch).is_some_and(beyond)
+        })
+    }
+
     /// Whether this life has a gap.
     pub(super) fn has_gap(&self, life: &Life) -> bool {
         self.window(life).is_some_and(|window| !window.beyond.is_empty())

@@ -77,14 +77,14 @@ pub(super) fn cost_bytes(text_bytes: usize, path_names: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use p2pnet_shared::{Epoch, MessageId, NodeName};
+    use p2pnet_shared::{Epoch, MessageId, NodeName, wire::broadcast::Via};
 
     use super::*;
 
     fn message(seq: u64, text_bytes: usize) -> Message {
         let origin = NodeName::numbered(1);
         let id = MessageId { origin: origin.clone(), epoch: Epoch(1), seq };
-        Message { id, path: vec![origin], text: "x".repeat(text_bytes) }
+        Message { id, path: vec![origin], text: "x".repeat(text_bytes), via: Via::Push, late: false }
     }
 
     fn seqs(store: &Store) -> Vec<u64> {

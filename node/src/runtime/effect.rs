@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use p2pnet_shared::{
     api::ReceivedMessage,
-    telemetry::{Load, MemberEvent, MemberEventKind, MemberRow, Report},
+    telemetry::{Load, MemberEvent, MemberEventKind, MemberRow, OverlayLink, Report},
     wire::membership::Message as SwimMessage,
 };
 use rand::RngExt;
@@ -12,7 +12,7 @@ use rand::RngExt;
 use super::{
     Input, Node, link,
     metrics::{cpu_ms, rss_bytes},
-    telemetry::{LOAD_PERIOD, VIEW_PERIOD, delivery, recent},
+    telemetry::{LINKS_PERIOD, LOAD_PERIOD, VIEW_PERIOD, delivery, recent},
     timers::Wake,
 };
 use crate::{
@@ -139,9 +139,10 @@ impl Node {
     }
 
     fn on_delivered(&mut self, message: broadcast::Message) {
-        let broadcast::Message { id, path, text } = message;
+        let broadcast::Message { id, path, text, via, late } = message;
         let from = id.origin.clone();
-        let message = Arc::new(ReceivedMessage { id, msg: text, from, path, received_at: self.clock.wall() });
+        let message =
+            Arc::new(ReceivedMessage { id, msg: text, from, path, received_at: self.clock.wall(), via, late });
         self.counters.delivered.add(1);
         tracing::debug!(node = %self.me.name, id = %message.id, hops = message.path.len(), "a message arrived");
         let delivery = delivery(&message);
@@ -167,7 +168,7 @@ impl Node {
         let members = self.membership.members().map(row).collect();
         let first = [
             Report::Hello { id: self.id, epoch: self.me.epoch, addr: self.me.addr },
-            Report::Snapshot { members, deliveries: recent(&self.log) },
+            Report::Snapshot { members, deliveries: recent(&self.log), links: self.overlay_links() },
             Report::View { digest: self.membership.digest(), at: self.reporter.view_changed_at() },
             Report::Load(self.load()),
         ];
@@ -180,6 +181,24 @@ impl Node {
         if let Some(at) = self.reporter.take_view_change() {
             self.report(Report::View { digest: self.membership.digest(), at });
         }
+    }
+
+    /// Sees to it that the overlay's links are reported once they have changed.
+    pub(super) fn notice_links(&mut self) {
+        let clock = self.clock;
+        if self.reporter.links_seen(self.broadcast.links_version(), || clock.wall()) {
+            self.timers.set(clock.now() + LINKS_PERIOD, Wake::Links);
+        }
+    }
+
+    pub(super) fn report_links(&mut self) {
+        if let Some(at) = self.reporter.take_links_change() {
+            self.report(Report::Links { links: self.overlay_links(), at });
+        }
+    }
+
+    fn overlay_links(&self) -> Vec<OverlayLink> {
+        self.broadcast.links().map(|(peer, eager)| OverlayLink { peer, eager }).collect()
     }
 
     pub(super) fn report_load(&mut self) {
@@ -199,6 +218,7 @@ impl Node {
     }
 
     fn load(&mut self) -> Load {
+        let counts = self.broadcast.counts();
         Load {
             rss_bytes: rss_bytes(),
             cpu_ms: cpu_ms(),
@@ -206,7 +226,12 @@ impl Node {
             health: self.membership.health(),
             links: u32::try_from(self.broadcast.neighbours().count()).unwrap_or(u32::MAX),
             datagram_bytes_sent: self.counters.datagram_bytes_out.get(),
-            redundant_frames: self.broadcast.redundant_frames(),
+            passive: u32::try_from(self.broadcast.passive().count()).unwrap_or(u32::MAX),
+            payload_frames: counts.payload,
+            redundant_frames: counts.redundant,
+            announced: counts.announced,
+            grafts: counts.grafts,
+            prunes: counts.prunes,
             dropped: self.counters.dropped(),
         }
     }

@@ -11,7 +11,7 @@ use p2pnet_shared::{
     Epoch, MessageId, NodeName, ViewDigest,
     wire::{
         Codec,
-        broadcast::{Broadcast, Frame, Life, Mark, MarksPurpose},
+        broadcast::{Broadcast, Frame, Life, Mark, MarksPurpose, Via},
         membership::{Claim, Datagram, Message, Status},
     },
 };
@@ -287,7 +287,7 @@ fn the_broadcast_grows_to_its_bound_and_no_further() {
             for seq in [1, 3, 5, 700, 1 << 19, u64::MAX - 1] {
                 let id = MessageId { origin: long(number % 7_000), epoch: Epoch(u64::from(round)), seq };
                 let path = vec![id.origin.clone(), from.clone()];
-                let frame = Frame::Broadcast(Broadcast { id, ttl: 3, path, text: "x".repeat(500) });
+                let frame = Frame::Broadcast(Broadcast { id, ttl: 3, path, text: "x".repeat(500), via: Via::Push });
                 let now = Millis(u64::from(number));
                 state.handle(now, broadcast::Input::Received { from: from.clone(), frame }, &mut Vec::new());
             }

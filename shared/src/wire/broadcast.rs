@@ -20,6 +20,21 @@ pub const TEXT_MAX_BYTES: usize = 8 * 1024;
 /// Most hops a message may be pushed.
 pub const TTL_MAX: u8 = 32;
 
+/// How a message came to a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Via {
+    /// Its own user said it.
+    Own,
+    /// A neighbour passed it on at once.
+    #[default]
+    Push,
+    /// It was asked for by its id, because it had been announced and did not come.
+    Graft,
+    /// A comparison of marks brought it.
+    Repair,
+}
+
 /// A broadcast on its way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Broadcast {
@@ -31,6 +46,8 @@ pub struct Broadcast {
     pub path: Vec<NodeName>,
     /// What was said.
     pub text: String,
+    /// Why it is sent: `Push`, `Graft` or `Repair`.
+    pub via: Via,
 }
 
 /// One life of one node, as an origin of messages: their sequence numbers count from 1 in each.

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use p2pnet_shared::{
     Epoch, MessageId, NodeName, UnixMillis, ViewDigest,
-    telemetry::{Delivery, FeedLine, Load, MemberEvent, MemberEventKind, MemberRow, Report},
+    telemetry::{Delivery, FeedLine, Load, MemberEvent, MemberEventKind, MemberRow, OverlayLink, Report},
     wire::{
         Hello,
-        broadcast::{Broadcast, Frame, Life, Mark, MarksPurpose},
+        broadcast::{Broadcast, Frame, Life, Mark, MarksPurpose, Via},
         membership::{Claim, Datagram, Message, Status},
     },
 };
@@ -111,13 +111,17 @@ pub fn text() -> BoxedStrategy<String> {
         .boxed()
 }
 
+pub fn via() -> BoxedStrategy<Via> {
+    prop_oneof![Just(Via::Own), Just(Via::Push), Just(Via::Graft), Just(Via::Repair)].boxed()
+}
+
 pub fn broadcast() -> BoxedStrategy<Broadcast> {
-    (message_id(), any::<bool>(), 0_u8..40, vec(name(), 0..40), text())
-        .prop_map(|(id, sound, ttl, mut path, text)| {
+    (message_id(), any::<bool>(), 0_u8..40, vec(name(), 0..40), text(), via())
+        .prop_map(|(id, sound, ttl, mut path, text, via)| {
             if sound {
                 path.insert(0, id.origin.clone());
             }
-            Broadcast { id, ttl, path, text }
+            Broadcast { id, ttl, path, text, via }
         })
         .boxed()
 }
@@ -164,27 +168,33 @@ pub fn event() -> BoxedStrategy<MemberEvent> {
 }
 
 pub fn delivery() -> BoxedStrategy<Delivery> {
-    (message_id(), vec(name(), 0..40), at(), option::of(text()))
-        .prop_map(|(id, path, at, text)| Delivery { id, path, at, text })
+    (message_id(), vec(name(), 0..40), at(), option::of(text()), via(), any::<bool>())
+        .prop_map(|(id, path, at, text, via, late)| Delivery { id, path, at, text, via, late })
         .boxed()
 }
 
+pub fn links() -> BoxedStrategy<Vec<OverlayLink>> {
+    vec((name(), any::<bool>()).prop_map(|(peer, eager)| OverlayLink { peer, eager }), 0..10).boxed()
+}
+
 pub fn load() -> BoxedStrategy<Load> {
-    (number(), number(), number(), any::<u8>(), any::<u32>(), number(), number(), number())
-        .prop_map(
-            |(rss_bytes, cpu_ms, timer_late_ms_max, health, links, datagram_bytes_sent, redundant_frames, dropped)| {
-                Load {
-                    rss_bytes,
-                    cpu_ms,
-                    timer_late_ms_max,
-                    health,
-                    links,
-                    datagram_bytes_sent,
-                    redundant_frames,
-                    dropped,
-                }
-            },
-        )
+    let counters = vec(number(), 9);
+    (counters, any::<u8>(), any::<u32>(), any::<u32>())
+        .prop_map(|(counters, health, links, passive)| Load {
+            rss_bytes: counters[0],
+            cpu_ms: counters[1],
+            timer_late_ms_max: counters[2],
+            datagram_bytes_sent: counters[3],
+            payload_frames: counters[4],
+            redundant_frames: counters[5],
+            announced: counters[6],
+            grafts: counters[7],
+            dropped: counters[8],
+            health,
+            links,
+            passive,
+            ..Load::default()
+        })
         .boxed()
 }
 
@@ -192,12 +202,13 @@ pub fn report() -> BoxedStrategy<Report> {
     prop_oneof![
         2 => (any::<u128>(), epoch(), addr())
             .prop_map(|(id, epoch, addr)| Report::Hello { id: Uuid::from_u128(id), epoch, addr }),
-        2 => (vec(row(), 0..12), vec(delivery(), 0..6))
-            .prop_map(|(members, deliveries)| Report::Snapshot { members, deliveries }),
+        2 => (vec(row(), 0..12), vec(delivery(), 0..6), links())
+            .prop_map(|(members, deliveries, links)| Report::Snapshot { members, deliveries, links }),
         4 => (event(), at()).prop_map(|(event, at)| Report::Member { event, at }),
         2 => (any::<u32>(), any::<u64>(), at())
             .prop_map(|(members, hash, at)| Report::View { digest: ViewDigest { members, hash }, at }),
         4 => delivery().prop_map(Report::Delivered),
+        2 => (links(), at()).prop_map(|(links, at)| Report::Links { links, at }),
         1 => load().prop_map(Report::Load),
         1 => Just(Report::Leaving),
     ]

@@ -14,7 +14,7 @@ use p2pnet::{
 use p2pnet_shared::{
     Epoch, MessageId, NodeName, UnixMillis,
     telemetry::{Delivery, FeedLine, MemberEvent, MemberEventKind, MemberRow, Report},
-    wire::membership::Status,
+    wire::{broadcast::Via, membership::Status},
 };
 use proptest::{collection::vec, prelude::*, sample::select};
 use ratatui::{Terminal, backend::TestBackend};
@@ -129,7 +129,7 @@ fn what_is_known_grows_to_its_bound_and_no_further() {
             if number % 50 == 0 {
                 let addr = "127.0.0.1:5000".parse().expect("an address");
                 say(Report::Hello { id: Uuid::nil(), epoch: Epoch(number), addr });
-                say(Report::Snapshot { members: vec![], deliveries: vec![] });
+                say(Report::Snapshot { members: vec![], deliveries: vec![], links: vec![] });
             }
             let row = MemberRow {
                 member: origin.clone(),
@@ -144,7 +144,14 @@ fn what_is_known_grows_to_its_bound_and_no_further() {
                 MessageId { origin: NodeName::numbered(1), epoch: Epoch(1), seq: 1 },
             ] {
                 let path = vec![id.origin.clone(), node.clone()];
-                say(Report::Delivered(Delivery { id, path, at: NOW, text: Some("x".repeat(100)) }));
+                say(Report::Delivered(Delivery {
+                    id,
+                    path,
+                    at: NOW,
+                    text: Some("x".repeat(100)),
+                    via: Via::Push,
+                    late: false,
+                }));
             }
         }
         kept.push(memory.kept());

@@ -13,7 +13,7 @@ use p2pnet_shared::{
     Epoch, MessageId, NodeName, UnixMillis,
     client::{Client, ClientError, REPLY_MAX_BYTES},
     telemetry::{Delivery, FeedLine, Report},
-    wire::{Codec, Hello, LINK_PREFACE},
+    wire::{Codec, Hello, LINK_PREFACE, broadcast::Via},
 };
 use proptest::{collection::vec, prelude::*};
 use tokio::{
@@ -124,7 +124,14 @@ fn reports_no_correct_node_sends_cost_a_gateway_nothing() {
     let delivery = |seq, path: usize, text: usize| {
         let id = MessageId { origin: NodeName::numbered(1), epoch: Epoch(1), seq };
         let path = vec![NodeName::numbered(1); path];
-        Report::Delivered(Delivery { id, path, at: UnixMillis(1), text: Some("x".repeat(text)) })
+        Report::Delivered(Delivery {
+            id,
+            path,
+            at: UnixMillis(1),
+            text: Some("x".repeat(text)),
+            via: Via::Push,
+            late: false,
+        })
     };
     for seq in 0..60 {
         for report in [delivery(seq, 1, 900_000), delivery(1_000 + seq, 100_000, 0)] {

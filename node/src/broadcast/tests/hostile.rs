@@ -6,7 +6,7 @@ use p2pnet_shared::{
     Epoch, MessageId,
     wire::{
         Codec, FRAME_MAX_BYTES,
-        broadcast::{Broadcast, Frame, Life, Mark, MarksPurpose},
+        broadcast::{Broadcast, Frame, Life, Mark, MarksPurpose, Via},
     },
 };
 use proptest::prelude::*;
@@ -42,7 +42,13 @@ fn broadcast() -> impl Strategy<Value = Frame> {
             path.push(from);
         }
         let id = MessageId { origin: life.origin, epoch: life.epoch, seq };
-        Frame::Broadcast(Broadcast { id, ttl, path: path.into_iter().map(name).collect(), text: "apple".to_owned() })
+        Frame::Broadcast(Broadcast {
+            id,
+            ttl,
+            path: path.into_iter().map(name).collect(),
+            text: "apple".to_owned(),
+            via: Via::Push,
+        })
     })
 }
 
@@ -130,7 +136,7 @@ fn the_largest_frames_fit() {
         for seq in [1, 1 << 18, 1 << 19] {
             let id = MessageId { origin: long(origin), epoch: Epoch(u64::MAX), seq };
             let path = vec![long(origin), name(2)];
-            let frame = Frame::Broadcast(Broadcast { id, ttl: 0, path, text: "x".repeat(8_192) });
+            let frame = Frame::Broadcast(Broadcast { id, ttl: 0, path, text: "x".repeat(8_192), via: Via::Push });
             state.handle(Millis(0), Input::Received { from: name(2), frame }, &mut Vec::new());
         }
     }
