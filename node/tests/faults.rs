@@ -194,6 +194,8 @@ async fn delay_makes_a_message_late_and_healing_makes_it_quick() {
 async fn a_node_that_is_healed_alone_is_spared_by_the_others() {
     let nodes = network_of("spare", 2).await;
     all_agree(&nodes).await;
+    // Whoever has not heard three answers yet accuses nobody, however long it is cut off.
+    until("answers", || async { (metric(&nodes[0], "probes_total").await >= 5).then_some(()) }).await;
     set(&nodes, r#"{"cut":{"from":"bootstrap","to":"1-2"}}"#).await;
     see_only_each_other(&nodes[..1]).await;
     heal(&nodes[1..2]).await;
