@@ -23,6 +23,8 @@ pub(super) enum Wake {
     Links,
     /// A load report is due.
     Load,
+    /// A datagram that a fault delays is due.
+    HeldDatagram,
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -63,6 +63,7 @@ impl Network {
         let Some(observer) = &mut self.slots[slot].observer else { return };
         match report {
             Report::Hello { .. } | Report::Leaving => {}
+            Report::Faults { faults } => self.on_faults(now, slot, faults, changes),
             Report::Snapshot { members, deliveries, links } => {
                 observer.keep_links(links);
                 self.on_snapshot(now, slot, &members, deliveries, changes);

@@ -2,6 +2,7 @@
 
 use p2pnet_shared::{
     Epoch, NodeName, UnixMillis, ViewDigest,
+    fault::ActiveFault,
     telemetry::{Load, MemberRow, OverlayLink},
     wire::membership::Status,
 };
@@ -75,6 +76,8 @@ pub(super) struct Observer {
     pub(super) messages: u64,
     /// Its overlay links by its own word.
     pub(super) links: Vec<OverlayLink>,
+    /// What it obeys.
+    pub(super) faults: Vec<ActiveFault>,
     /// The load report before the last, with the time it was read.
     pub(super) load: Option<(UnixMillis, Load)>,
     pub(super) cpu_percent: Option<f32>,
@@ -96,6 +99,7 @@ impl Observer {
             view_changed_at: None,
             messages: 0,
             links: Vec::new(),
+            faults: Vec::new(),
             load: None,
             cpu_percent: None,
         }
