@@ -230,6 +230,7 @@ impl Network {
         let peer = self.nodes[id].peer.as_mut()?;
         let message = peer.broadcast.publish(now, text.to_owned(), None, &mut effects).ok()?;
         self.counters.published += 1;
+        self.accepted.push((message.clone(), id, self.nodes[id].life));
         self.carry_out_broadcast(id, effects);
         Some(message)
     }

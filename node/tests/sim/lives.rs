@@ -118,12 +118,14 @@ impl Network {
         self.drop_links(id, Some(epoch));
     }
 
-    /// SIGTERM: says goodbye, closes its links, ends.
+    /// SIGTERM: says goodbye, closes its links, ends. Whoever is stopped hears it first when it runs again, which here is
+    /// at once.
     pub(crate) fn leave(&mut self, id: NodeId) {
-        if self.nodes[id].peer.is_some() {
-            self.counters.goodbyes += 1;
-            self.watcher.leaves(id);
+        if self.nodes[id].peer.is_none() {
+            return;
         }
+        self.counters.goodbyes += 1;
+        self.watcher.leaves(id);
         self.feed(id, Arrival::Membership(membership::Input::Leave));
         let Some(peer) = self.nodes[id].peer.take() else { return };
         self.end_pauses(id);

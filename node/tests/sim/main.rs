@@ -11,6 +11,7 @@
 //! with that seed alone, `P2PNET_SIM_SEED=100..200` with each of a hundred.
 
 mod broadcast;
+mod campaign;
 mod counters;
 mod effects;
 mod faults;
@@ -21,6 +22,8 @@ mod links;
 mod lives;
 mod network;
 mod paths;
+mod schedule;
+mod shrink;
 mod start;
 mod trace;
 mod traffic;

@@ -8,7 +8,7 @@
 use std::{collections::BTreeMap, hash::Hasher, net::SocketAddr};
 
 use p2pnet_node::{broadcast, membership};
-use p2pnet_shared::{Epoch, NodeName, ViewDigest, wire::Codec};
+use p2pnet_shared::{Epoch, MessageId, NodeName, ViewDigest, wire::Codec};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
 use crate::{
@@ -106,6 +106,8 @@ pub(crate) struct Network {
     pub(crate) measure: bool,
     /// After a pause the socket is read before the timers: the kinder order.
     pub(crate) socket_first: bool,
+    /// Messages that were taken from users, with the life of the node that took each.
+    pub(crate) accepted: Vec<(MessageId, NodeId, u32)>,
     /// UDP payload with its envelope.
     pub(crate) bytes_sent: u64,
     pub(crate) datagrams_sent: u64,
@@ -131,6 +133,7 @@ impl Network {
             hostility: 0.0,
             measure: false,
             socket_first: false,
+            accepted: Vec::new(),
             bytes_sent: 0,
             datagrams_sent: 0,
         }
