@@ -13,7 +13,8 @@ fn every_live_node_receives_each_broadcast_exactly_once_also_with_thirty_percent
         let before: Vec<_> = [3, 50, 99].map(|id| network.publish(id, "hello")).to_vec();
         network.run_for(2_000);
         for message in &before {
-            let last = network.watcher.paths.deliveries[message].values().map(|delivery| delivery.at / 1_000 - sent_at).max();
+            let last =
+                network.watcher.paths.deliveries[message].values().map(|delivery| delivery.at / 1_000 - sent_at).max();
             println!("seed {seed}: {message} reached its last node after {last:?} ms");
         }
         let mut victims = network.running();

@@ -8,6 +8,7 @@
 //! with the command that replays it. `P2PNET_SIM_SEEDS=0..4096` takes other seeds than the first 256.
 
 use std::{
+    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Mutex,
@@ -31,7 +32,7 @@ const SEEDS: std::ops::Range<u64> = 0..256;
 /// Runs spent on making a failing schedule shorter.
 const SHRINK_RUNS: usize = 60;
 /// How long the faults of one schedule may begin, milliseconds.
-const CHAOS_MS: u64 = 45_000;
+const CHAOS_MS: u64 = 60_000;
 /// Share of the datagrams that an enemy repeats or damages.
 const HOSTILITY: f64 = 0.02;
 
@@ -46,9 +47,9 @@ struct Plan {
 impl Plan {
     fn of(seed: u64) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed ^ 0x5EED);
-        let nodes = rng.random_range(5..=16);
-        let faults = rng.random_range(3..=12);
-        Self { seed, nodes, sealed: seed % 8 == 0, schedule: draw(&mut rng, faults, CHAOS_MS, nodes) }
+        let nodes = if seed % 4 == 0 { rng.random_range(24..=40) } else { rng.random_range(4..=20) };
+        let faults = rng.random_range(3..=18);
+        Self { seed, nodes, sealed: seed % 8 == 1, schedule: draw(&mut rng, faults, CHAOS_MS, nodes) }
     }
 }
 
@@ -118,8 +119,14 @@ fn run(plan: &Plan, schedule: &Schedule) -> (Counters, u64) {
 fn calm(network: &mut Network) {
     let bound = calm_bound(&network.config, &network.broadcast_config, network.nodes.len());
     let begin = network.now();
+    let mut troubles: BTreeMap<String, usize> = BTreeMap::new();
     while let Some(trouble) = trouble(network) {
-        assert!(network.now() - begin < bound, "invariant 9: {bound} ms after the last fault: {trouble}");
+        *troubles.entry(trouble).or_default() += 1;
+        if network.now() - begin >= bound {
+            // The last trouble may be a passing one; what was seen most often is what stays.
+            let stays = troubles.iter().max_by_key(|(_, times)| **times);
+            panic!("invariant 9: {bound} ms after the last fault, mostly: {stays:?}");
+        }
         if (network.now() - begin) % 5_000 == 0 {
             network.discover();
         }
@@ -258,9 +265,11 @@ fn campaign() {
 #[test]
 fn the_same_seed_gives_the_same_campaign() {
     for seed in [8, 9] {
+        // a large one, and a sealed one
         let plan = Plan::of(seed);
         let (first, second) = (run(&plan, &plan.schedule), run(&plan, &plan.schedule));
         assert_eq!(first, second, "invariant 24");
-        assert_ne!(first.1, run(&Plan::of(seed + 1), &plan.schedule).1);
+        let other = Plan::of(seed + 1);
+        assert_ne!(first.1, run(&other, &other.schedule).1);
     }
 }

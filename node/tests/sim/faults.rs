@@ -39,8 +39,7 @@ fn a_node_cut_off_alone_returns_without_a_storm() {
         network.run_for(30_000);
         network.wire.heal();
         let took = network.run_until("all agree", 60_000, Network::all_agree);
-        let others =
-            network.watcher.deaths.iter().filter(|death| death.observer != 9 && death.member != 9);
+        let others = network.watcher.deaths.iter().filter(|death| death.observer != 9 && death.member != 9);
         assert_eq!(others.count(), 0, "nobody but the two sides of the cut were taken for dead");
         println!("seed {seed}: a lone node is back {took} ms after the cut is gone");
     });

@@ -92,8 +92,7 @@ impl Watcher {
         self.trace.born(id, addr, epoch);
         self.traffic.born(id);
         let folded = std::iter::once(name).collect();
-        let observer =
-            Observer { name: name.clone(), epoch, incarnation: 0, folded, last: HashMap::new(), steps: 0 };
+        let observer = Observer { name: name.clone(), epoch, incarnation: 0, folded, last: HashMap::new(), steps: 0 };
         self.observers.insert(id, observer);
     }
 

@@ -36,13 +36,7 @@ impl Paths {
         }
     }
 
-    pub(crate) fn delivered(
-        &mut self,
-        clock: u64,
-        to: (NodeId, u32),
-        name: &NodeName,
-        message: &broadcast::Message,
-    ) {
+    pub(crate) fn delivered(&mut self, clock: u64, to: (NodeId, u32), name: &NodeName, message: &broadcast::Message) {
         let path = &message.path;
         let ends = (path.first(), path.last());
         assert_eq!(ends, (Some(&message.id.origin), Some(name)), "invariant 16: a path from origin to here");

@@ -42,7 +42,7 @@ pub(crate) enum Fault {
     Pause { node: NodeId, for_ms: u64 },
     /// Stopped for 1.5 s in every 3 s.
     Flap { node: NodeId, times: u64 },
-    /// The wall clock is set, which a node sees at its next start.
+    /// The wall clock is set, and the node, which sees it only at its next start, is restarted.
     ClockJump { node: NodeId, hours: i64 },
     /// The processor is overloaded: these get timers and datagrams late, again and again.
     Stall { nodes: Vec<NodeId>, late_ms: (u64, u64), for_ms: u64 },
@@ -136,7 +136,13 @@ fn steps_of(at: u64, fault: &Fault, count: usize) -> Vec<(u64, Step)> {
                 [(down, Step::Pause(*node)), (down + 1_500, Step::Resume(*node))]
             })
             .collect(),
-        Fault::ClockJump { node, hours } => vec![(at, Step::SetClock(*node, *hours))],
+        Fault::ClockJump { node, hours } => {
+            vec![
+                (at, Step::SetClock(*node, *hours)),
+                (at + 100, Step::Kill(*node)),
+                (at + 400, Step::Boot(*node, false)),
+            ]
+        }
         Fault::Stall { nodes, late_ms, for_ms } => {
             nodes.iter().flat_map(|node| stall(*node, at, at + for_ms, *late_ms, &mut rng)).collect()
         }

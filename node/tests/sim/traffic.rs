@@ -47,15 +47,7 @@ impl Traffic {
         window
     }
 
-    pub(crate) fn sent(
-        &mut self,
-        id: NodeId,
-        clock: u64,
-        bytes: usize,
-        sealed: bool,
-        nodes: usize,
-        config: &Config,
-    ) {
+    pub(crate) fn sent(&mut self, id: NodeId, clock: u64, bytes: usize, sealed: bool, nodes: usize, config: &Config) {
         let envelope = if sealed { 0 } else { ENVELOPE_MAX_BYTES - PLAIN_ENVELOPE_BYTES };
         let largest = bytes + envelope;
         assert!(largest <= DATAGRAM_MAX_BYTES, "invariant 6: a datagram of {largest} bytes");

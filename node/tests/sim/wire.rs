@@ -16,6 +16,8 @@ pub(crate) type NodeId = usize;
 pub(crate) const HEADERS_BYTES: usize = 28;
 /// How long TCP waits before it sends a lost segment again, the first time; it doubles.
 const RETRANSMIT_US: u64 = 200_000;
+/// At most. (A kernel waits longer, but hears of the end of the trouble from other segments.)
+const RETRANSMIT_MAX_US: u64 = 1_600_000;
 /// How much later than its turn a reordered datagram comes, at most.
 const REORDER_US: u64 = 200_000;
 
@@ -171,7 +173,7 @@ impl Wire {
         while loss > 0.0 && rng.random_bool(loss) {
             counters.retransmitted += 1;
             after += wait;
-            wait *= 2;
+            wait = (2 * wait).min(RETRANSMIT_MAX_US);
         }
         after
     }
