@@ -369,6 +369,12 @@ impl State {
         self.health
     }
 
+    /// Claims that are still to be told to others: at most one per member and one about ourselves.
+    #[must_use]
+    pub fn news_waiting(&self) -> usize {
+        self.news.len()
+    }
+
     /// What two nodes compare: the living with their lives and incarnations, ourselves included.
     fn state_hash(&self) -> u64 {
         let mine = member::row_hash(&self.me.name, self.me.epoch, self.incarnation);

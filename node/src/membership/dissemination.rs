@@ -35,9 +35,8 @@ impl News {
         self.by_rank.is_empty()
     }
 
-    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        assert_eq!(self.by_rank.len(), self.rank_of.len());
+        debug_assert_eq!(self.by_rank.len(), self.rank_of.len());
         self.by_rank.len()
     }
 

@@ -11,11 +11,22 @@
 //! with that seed alone, `P2PNET_SIM_SEED=100..200` with each of a hundred.
 
 mod broadcast;
+mod campaign;
+mod counters;
+mod effects;
 mod faults;
+mod heap;
 mod invariants;
 mod kill;
+mod links;
+mod lives;
 mod network;
+mod paths;
+mod schedule;
+mod shrink;
 mod start;
+mod trace;
+mod traffic;
 mod wire;
 
 /// Says how to replay when a scenario fails.
