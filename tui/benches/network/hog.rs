@@ -14,11 +14,9 @@ use crate::{
     figure::Target,
     journal::Journal,
     processes::{cores, cpu_seconds, node_pids, rss_mib},
-    running::Running,
+    running::{Running, WARM_UP},
 };
 
-/// Nobody accuses in the first seconds of a life; measured is a network that is past them.
-const WARM_UP: Duration = Duration::from_secs(20);
 /// Looked on after the stretch, so that an accusation that began in it has run out.
 const AFTERMATH: Duration = Duration::from_secs(20);
 
@@ -93,21 +91,26 @@ impl Drop for Hogs {
 /// `hog`: every core is busy with something else for a minute.
 pub(crate) fn measure(bench: &Bench) {
     let (_lab, mut running) = bench.network(bench.nodes());
-    let (mut stretches, mut agreement) = (Stretches::default(), Vec::new());
+    let (mut stretches, mut agreement, mut hogged) = (Stretches::default(), Vec::new(), Vec::new());
+    let own_cpu = || cpu_seconds(std::process::id()).expect("this process is there");
     bench.block_on(async {
         running.rest(&mut (), WARM_UP).await;
         for run in 1..=bench.options.runs {
             eprintln!("hog: run {run} of {}", bench.options.runs);
             let mut journal = Journal::new(running.up());
+            let (began, before) = (Instant::now(), own_cpu());
             let hogs = Hogs::start();
             running.rest(&mut journal, bench.stretch(60)).await;
             drop(hogs);
+            hogged.push((own_cpu() - before) / began.elapsed().as_secs_f64() * 100.0);
             agreement.push(agree(&mut running, &mut journal).await);
             stretches.push(&journal);
         }
     });
     stretches.print(bench, "hog", "");
     bench.print("hog_end_to_agreement", "ms", agreement);
+    // That the cores were hogged is measured, not assumed.
+    bench.print("hog_cpu_taken", "percent of a core", hogged);
 }
 
 /// Waits for agreement, and looks on for a while; how long agreement took, milliseconds.

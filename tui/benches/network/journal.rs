@@ -104,12 +104,12 @@ impl Journal {
         self.restarts
     }
 
-    /// The latest any node's timer was, milliseconds.
+    /// The latest a timer of one of those that were alive was, milliseconds.
     pub(crate) fn timer_late_ms(&self) -> u64 {
         self.timer_late_ms
     }
 
-    /// The worst health any node reported, 0 (well) to 7.
+    /// The worst health one of them reported, 0 (well) to 7.
     pub(crate) fn health(&self) -> u8 {
         self.health
     }
@@ -140,7 +140,10 @@ impl Journal {
                 let felt = self.feelings.get(who).map(Vec::as_slice).unwrap_or_default();
                 let felt = felt.iter().map(|feeling| {
                     let after = ms_between(self.began, feeling.heard_at) / 1_000.0;
-                    format!("{after:.0} s: health {}, timers {} ms late", feeling.load.health, feeling.load.timer_late_ms_max)
+                    format!(
+                        "{after:.0} s: health {}, timers {} ms late",
+                        feeling.load.health, feeling.load.timer_late_ms_max
+                    )
                 });
                 let _ = writeln!(out, "    {who} felt  {}", felt.collect::<Vec<_>>().join("; "));
             }
@@ -186,8 +189,10 @@ impl Witness for Journal {
                 Report::Member { event, at } => self.event(node, event, *at),
                 Report::Snapshot { members, .. } => self.table(members),
                 Report::Load(load) => {
-                    self.timer_late_ms = self.timer_late_ms.max(load.timer_late_ms_max);
-                    self.health = self.health.max(load.health);
+                    if self.alive.contains(node) {
+                        self.timer_late_ms = self.timer_late_ms.max(load.timer_late_ms_max);
+                        self.health = self.health.max(load.health);
+                    }
                     let feeling = Feeling { heard_at: now(), load: load.clone() };
                     self.feelings.entry(node.clone()).or_default().push(feeling);
                 }

@@ -6,7 +6,7 @@ use crate::{
     bench::Bench,
     figure::Target,
     processes,
-    running::{Running, ms_between, now},
+    running::{Running, WARM_UP, ms_between, now},
     support::Lab,
     survivors::{Spread, Survivors},
 };
@@ -72,8 +72,9 @@ pub(crate) struct Kills {
 }
 
 impl Kills {
-    /// Kills one node and, once all agree again, ten at once.
+    /// Lets a new network warm up, kills one node and, once all agree again, ten at once.
     pub(crate) async fn measure(&mut self, running: &mut Running, lab: &Lab, nodes: u32) {
+        running.rest(&mut (), WARM_UP).await;
         let one = kill(running, lab, &[NodeName::numbered(nodes / 2)]).await;
         self.one.push(one.from_request, one.engine_ms);
         if nodes >= 20 {

@@ -5,17 +5,15 @@
 
 use std::time::{Duration, Instant};
 
-use p2pnet_shared::NodeName;
+use p2pnet::{cluster::UnitState, network::Network};
+use p2pnet_shared::{NodeName, UnixMillis};
 
 use crate::{
     bench::Bench,
     hog::{Stretches, agree},
     journal::Journal,
-    running::Running,
+    running::{Running, WARM_UP},
 };
-
-/// Nobody accuses in the first seconds of a life; measured is a network that is past them.
-const WARM_UP: Duration = Duration::from_secs(20);
 
 /// Pauses 30 % of the nodes for a while, others in each run.
 #[expect(clippy::cast_precision_loss, reason = "counts")]
@@ -32,7 +30,13 @@ pub(crate) fn measure(bench: &Bench) {
             let mut journals = (Journal::new(others), Journal::new(chosen.clone()));
             sleep_through(&mut running, &mut journals, &chosen, pause).await;
             let resumed = Instant::now();
-            running.until_agreed(&mut journals).await;
+            // Until the engine has told that they go on, nobody's view is held against theirs.
+            let is_up =
+                |network: &Network, name: &NodeName| network.node(name).is_some_and(|node| node.state == UnitState::Up);
+            let agreed = |network: &Network, now: UnixMillis| {
+                network.summary(now).converged && chosen.iter().all(|name| is_up(network, name))
+            };
+            running.until_seeing("all agree", &mut journals, |_, network, now| agreed(network, now)).await;
             agreement.push(resumed.elapsed().as_secs_f64() * 1_000.0);
             // Looks on for a while; the time it takes is no figure.
             let (mut healthy_journal, paused_journal) = journals;
@@ -55,12 +59,7 @@ fn split(up: &[NodeName], run: u32) -> (Vec<NodeName>, Vec<NodeName>) {
     (names(chosen), names(others))
 }
 
-async fn sleep_through(
-    running: &mut Running,
-    journals: &mut (Journal, Journal),
-    chosen: &[NodeName],
-    pause: Duration,
-) {
+async fn sleep_through(running: &mut Running, journals: &mut (Journal, Journal), chosen: &[NodeName], pause: Duration) {
     let cluster = running.cluster.clone();
     running.during(journals, cluster.pause_nodes(chosen)).await.expect("nodes can be paused");
     running.rest(journals, pause).await;

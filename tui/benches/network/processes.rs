@@ -93,5 +93,8 @@ pub(crate) fn cores() -> usize {
 
 /// Whether a program of that name can be started.
 pub(crate) fn can_start(program: &str) -> bool {
-    Command::new("sh").args(["-c", "command -v \"$0\" >/dev/null", program]).status().is_ok_and(|status| status.success())
+    Command::new("sh")
+        .args(["-c", "command -v \"$0\" >/dev/null", program])
+        .status()
+        .is_ok_and(|status| status.success())
 }

@@ -16,6 +16,10 @@ use tokio::sync::mpsc;
 
 use crate::support::Lab;
 
+/// How long a new network is left alone before anything is done to it. Nobody accuses in the first ten seconds of a life:
+/// a kill before that is seen late, and a hogged core says nothing.
+pub(crate) const WARM_UP: Duration = Duration::from_secs(20);
+
 /// Sees every observation on its way into the fold.
 pub(crate) trait Witness {
     /// Takes in one.

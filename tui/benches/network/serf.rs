@@ -23,12 +23,13 @@ use crate::{
     bench::Bench,
     figure::Target,
     kill::{Kills, Times},
+    running::WARM_UP,
 };
 
 /// Ours over Serf's, of first, median and last survivor.
 const AT_MOST: Target = Target::Median(0.5);
-/// How long a cluster that has just met is left alone.
-const SETTLE: Duration = Duration::from_secs(10);
+/// How long a cluster is left alone between one kill and ten; ours is as soon as all agree.
+const BETWEEN: Duration = Duration::from_secs(10);
 /// How long its cost at rest is looked at.
 const REST: Duration = Duration::from_secs(20);
 /// Events sent in each round.
@@ -60,7 +61,6 @@ pub(crate) fn measure(bench: &Bench) {
     for run in 1..=bench.options.runs {
         eprintln!("serf: run {run} of {}, p2pnet", bench.options.runs);
         let (lab, mut running) = bench.network(nodes);
-        bench.block_on(running.rest(&mut (), SETTLE));
         bench.block_on(ours.measure(&mut running, &lab, nodes));
         drop(running);
         drop(lab);
@@ -85,7 +85,7 @@ impl Serf {
     async fn round(&mut self, program: &std::path::Path, count: usize) {
         let mut agents = Agents::start(program, count).await;
         self.met_ms.push(agents.all_met().await);
-        tokio::time::sleep(SETTLE).await;
+        tokio::time::sleep(WARM_UP).await;
         let (cpu, rss) = agents.cost(REST).await;
         self.cpu_percent.push(cpu);
         self.rss_mib.extend(rss);
@@ -95,7 +95,7 @@ impl Serf {
         }
         self.one.push(agents.kill(&[count / 2]).await, None);
         if count > 20 {
-            tokio::time::sleep(SETTLE).await;
+            tokio::time::sleep(BETWEEN).await;
             let ten: Vec<usize> = (1..=10).collect();
             self.ten.push(agents.kill(&ten).await, None);
         }

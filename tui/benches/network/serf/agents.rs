@@ -56,7 +56,8 @@ impl Agents {
     pub(super) async fn start(program: &Path, count: usize) -> Self {
         let net = rand::rng().random_range(64..=250);
         let lines = Arc::new(Mutex::new(Vec::new()));
-        let mut agents = Self { children: Vec::new(), net, lines, last_started: Instant::now(), killed: BTreeSet::new() };
+        let mut agents =
+            Self { children: Vec::new(), net, lines, last_started: Instant::now(), killed: BTreeSet::new() };
         agents.add(program);
         agents.until("the first agent runs", |lines| lines.iter().any(|line| line.said == Said::Runs)).await;
         for _ in 1..count {
@@ -177,7 +178,8 @@ impl Agents {
     /// Agents that nobody killed and somebody declared failed.
     pub(super) fn false_deaths(&self) -> usize {
         let lines = self.lines.lock().unwrap();
-        let failed = lines.iter().filter_map(|line| if let Said::Failed(member) = line.said { Some(member) } else { None });
+        let failed =
+            lines.iter().filter_map(|line| if let Said::Failed(member) = line.said { Some(member) } else { None });
         failed.filter(|member| !self.killed.contains(member)).collect::<BTreeSet<_>>().len()
     }
 
