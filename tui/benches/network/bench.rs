@@ -1,32 +1,62 @@
-//! The rounds: a network is started, measured and removed, as often as there are runs.
+//! What is asked of the benchmark, and the rounds of its quick figures: a network is started, measured and removed, as
+//! often as there are runs.
 
-use std::{
-    process::Command,
-    time::{Duration, Instant, SystemTime},
-};
+use std::time::{Duration, Instant};
 
-use clap::Parser;
-use p2pnet::{
-    cluster::{Cluster, RuntimeChoice},
-    network::{Network, Observation},
-    observe,
-};
-use p2pnet_shared::UnixMillis;
-use tokio::sync::mpsc;
+use clap::{Parser, ValueEnum};
+use p2pnet::cluster::PUBLISH_UP_TO;
 
 use crate::{
     bare, broadcast,
-    figure::Figure,
+    figure::{Figure, Target},
     kill, rest,
+    running::Running,
+    supervisor,
     support::{Lab, text},
 };
+
+/// What can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Word {
+    /// Nothing → every node agrees, beside the bare create and start of the same containers.
+    Start,
+    /// One node, then ten at once, killed → every survivor knows.
+    Kill,
+    /// Accepted at one node → the last node has it.
+    Broadcast,
+    /// Memory and processor time when nothing happens.
+    Rest,
+    /// A key pressed while the network starts → seen on screen.
+    Keys,
+    /// The same kills in a cluster of Serf agents on this machine, in turn with ours.
+    Serf,
+    /// Deaths declared while every core is hogged.
+    Hog,
+    /// Deaths declared while and after 30 % of the nodes are paused.
+    Paused,
+    /// Broadcasts while every node loses 30 % of what it sends.
+    Loss,
+    /// Broadcasts right after half of the nodes were killed.
+    Half,
+    /// Bytes a second a node sends when nothing happens.
+    Traffic,
+    /// Real nodes and simulated ones under one schedule.
+    Calibrate,
+    /// Deaths declared while nothing happens.
+    Idle,
+    /// A thousand nodes.
+    Large,
+}
+
+/// What is measured when nothing is named: minutes, not hours.
+const QUICK: [Word; 5] = [Word::Start, Word::Kill, Word::Broadcast, Word::Rest, Word::Keys];
 
 /// What to measure, on how many nodes.
 #[derive(Debug, Parser)]
 pub(crate) struct Options {
-    /// How many nodes beside the bootstrap.
-    #[arg(long, default_value_t = 100)]
-    pub(crate) nodes: u32,
+    /// How many nodes beside the bootstrap: 100, and 1,000 for `large`.
+    #[arg(long)]
+    nodes: Option<u32>,
     /// `docker` or `process`.
     #[arg(long, default_value = "docker")]
     pub(crate) runtime: String,
@@ -36,8 +66,15 @@ pub(crate) struct Options {
     /// How long the network is left alone before and while its cost at rest is measured, seconds.
     #[arg(long, default_value_t = 60)]
     pub(crate) rest_secs: u64,
-    /// Which figures; all without any.
-    figures: Vec<String>,
+    /// How long the stretch of `hog` (60), `traffic` (60) and the pause of `paused` (10) is, seconds.
+    #[arg(long)]
+    secs: Option<u64>,
+    /// How long `idle` looks on, minutes.
+    #[arg(long, default_value_t = 10.0)]
+    pub(crate) minutes: f64,
+    /// Which figures; the first five without any.
+    #[arg(value_enum)]
+    figures: Vec<Word>,
     /// What cargo passes to every benchmark.
     #[arg(long, hide = true)]
     bench: bool,
@@ -50,15 +87,6 @@ pub(crate) struct Bench {
     runtime: tokio::runtime::Runtime,
 }
 
-/// A network that runs, and what is known of it.
-pub(crate) struct Running {
-    /// The way to ask for things.
-    pub(crate) cluster: Cluster,
-    /// What is known.
-    pub(crate) network: Network,
-    observations: mpsc::Receiver<Observation>,
-}
-
 impl Bench {
     /// Ready to measure.
     pub(crate) fn new(options: Options) -> Self {
@@ -66,133 +94,118 @@ impl Bench {
         Self { options, runtime: runtime.expect("a runtime") }
     }
 
-    /// Whether `figure` was asked for.
-    pub(crate) fn wants(&self, figure: &str) -> bool {
-        self.options.figures.is_empty() || self.options.figures.iter().any(|wanted| wanted == figure)
+    /// Whether `word` was asked for.
+    pub(crate) fn wants(&self, word: Word) -> bool {
+        let words = if self.options.figures.is_empty() { &QUICK[..] } else { &self.options.figures };
+        words.contains(&word)
     }
 
-    /// A network's name, ports and folders for one round.
-    pub(crate) fn lab(&self) -> Lab {
-        let runtime = if self.options.runtime == "process" { "process" } else { "docker" };
-        Lab::new(runtime, u16::try_from(self.options.nodes).expect("below 1,000") + 20)
+    /// How many nodes beside the bootstrap.
+    pub(crate) fn nodes(&self) -> u32 {
+        self.nodes_or(if self.options.figures == [Word::Large] { 1_000 } else { 100 })
+    }
+
+    /// As many as were asked for, else `usual`.
+    pub(crate) fn nodes_or(&self, usual: u32) -> u32 {
+        self.options.nodes.unwrap_or(usual)
+    }
+
+    /// The stretch that was asked for, else `usual` seconds.
+    pub(crate) fn stretch(&self, usual: u64) -> Duration {
+        Duration::from_secs(self.options.secs.unwrap_or(usual))
+    }
+
+    /// Whether nodes are containers.
+    pub(crate) fn in_docker(&self) -> bool {
+        self.options.runtime != "process"
+    }
+
+    /// Runs something to its end.
+    pub(crate) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
+    }
+
+    /// A network's name, ports and folders for one round with `nodes` nodes.
+    pub(crate) fn lab(&self, nodes: u32) -> Lab {
+        // Without published ports only the gateway has one, and the engine chooses it.
+        let ports = if self.in_docker() && nodes > PUBLISH_UP_TO { 0 } else { nodes };
+        let runtime = if self.in_docker() { "docker" } else { "process" };
+        let lab = Lab::new(runtime, u16::try_from(ports).expect("at most 1,000") + 20);
+        supervisor::write_down(&lab.network);
+        lab
+    }
+
+    /// A new network of `nodes` nodes that all agree. Whoever drops the lab removes it.
+    pub(crate) fn network(&self, nodes: u32) -> (Lab, Running) {
+        let lab = self.lab(nodes);
+        let running = self.start(&lab, nodes);
+        (lab, running)
+    }
+
+    /// `start-network`, as a user has it, to its end, and on until all agree.
+    pub(crate) fn start(&self, lab: &Lab, nodes: u32) -> Running {
+        let patience = Duration::from_secs(120 + u64::from(nodes) / 2);
+        let mut args = lab.start_args(nodes);
+        *args.last_mut().expect("the last is how long to wait") = patience.as_secs().max(240).to_string();
+        let output = lab.command().args(&args).args(["--network", &lab.network]).output().expect("p2pnet runs");
+        assert!(output.status.success(), "{}", text(&output));
+        self.block_on(async {
+            let mut running = Running::attach(lab, patience).await;
+            running.until_agreed(&mut ()).await;
+            running
+        })
     }
 
     /// Prints a figure of this invocation.
     pub(crate) fn print(&self, figure: &str, unit: &'static str, values: Vec<f64>) {
         if !values.is_empty() {
-            Figure::new(figure, unit, values, self.options.nodes, &self.options.runtime).print();
+            Figure::new(figure, unit, values, self.nodes(), &self.options.runtime).print();
         }
     }
 
-    /// Every figure but the keys.
+    /// Prints a figure of this invocation beside what it must reach.
+    pub(crate) fn print_against(&self, target: Target, figure: &str, unit: &'static str, values: Vec<f64>) {
+        if !values.is_empty() {
+            Figure::new(figure, unit, values, self.nodes(), &self.options.runtime).against(target).print();
+        }
+    }
+
+    /// The quick figures but the keys.
     pub(crate) fn rounds(&self) {
+        let nodes = self.nodes();
         let mut start = Vec::new();
         let mut baseline = Vec::new();
         let mut kills = kill::Kills::default();
-        let mut broadcasts = Vec::new();
+        let mut broadcasts = broadcast::Broadcasts::default();
         for run in 1..=self.options.runs {
             eprintln!("run {run} of {}", self.options.runs);
-            let lab = self.lab();
+            let lab = self.lab(nodes);
             let started = Instant::now();
-            self.start(&lab);
-            let mut running = self.runtime.block_on(Running::attach(&lab));
-            self.runtime.block_on(running.until("all agree", |network, now| network.summary(now).converged));
+            let mut running = self.start(&lab, nodes);
             start.push(started.elapsed().as_secs_f64() * 1000.0);
-            let bare = (self.wants("start") && self.options.runtime == "docker")
-                .then(|| self.runtime.block_on(bare::read(&lab)));
-            if self.wants("broadcast") {
-                broadcasts.extend(self.runtime.block_on(broadcast::measure(&mut running)));
+            let bare = (self.wants(Word::Start) && self.in_docker()).then(|| self.block_on(bare::read(&lab)));
+            if self.wants(Word::Broadcast) {
+                self.block_on(broadcasts.measure(&mut running));
             }
-            if self.wants("rest") && run == self.options.runs {
+            if self.wants(Word::Rest) && run == self.options.runs {
                 rest::measure(self, &lab);
             }
-            if self.wants("kill") {
-                self.runtime.block_on(kills.measure(&mut running, self.options.nodes));
+            if self.wants(Word::Kill) {
+                self.block_on(kills.measure(&mut running, &lab, nodes));
             }
             drop(running);
             if let Some(bare) = bare {
                 lab.ok(&["stop-network", "--keep-data"]);
-                baseline.push(self.runtime.block_on(bare.create_and_start()));
+                baseline.push(self.block_on(bare.create_and_start()));
             }
         }
-        if self.wants("start") {
+        if self.wants(Word::Start) {
             let ratios = start.iter().zip(&baseline).map(|(ours, bare)| ours / bare).collect();
             self.print("start_to_agree", "ms", start);
             self.print("bare_create_and_start", "ms", baseline);
             self.print("start_to_agree_over_bare", "ratio", ratios);
         }
-        self.print("broadcast_to_last_node", "ms", broadcasts);
+        broadcasts.print(self);
         kills.print(self);
     }
-
-    /// `start-network`, as a user has it, to its end.
-    fn start(&self, lab: &Lab) {
-        let args = lab.start_args(self.options.nodes);
-        let output = lab.command().args(&args).args(["--network", &lab.network]).output().expect("p2pnet runs");
-        assert!(output.status.success(), "{}", text(&output));
-    }
-}
-
-impl Running {
-    /// Attaches to the network of `lab`, which runs.
-    async fn attach(lab: &Lab) -> Self {
-        let network = lab.network.parse().expect("a network name");
-        let cluster = Cluster::find(&network, RuntimeChoice::Auto).await;
-        let cluster = cluster.expect("the engine answers").expect("the network runs");
-        let observations = observe::observe(&cluster);
-        Self { cluster, network: Network::default(), observations }
-    }
-
-    /// Folds observations until `holds`, showing each to `saw`.
-    ///
-    /// # Panics
-    /// When it does not hold within two minutes.
-    pub(crate) async fn until_seeing(
-        &mut self,
-        what: &str,
-        mut saw: impl FnMut(&Observation),
-        mut holds: impl FnMut(&Network, UnixMillis) -> bool,
-    ) {
-        let deadline = Instant::now() + Duration::from_secs(120);
-        loop {
-            let waited = tokio::time::timeout(Duration::from_millis(50), self.observations.recv()).await;
-            if let Ok(observation) = waited {
-                let observation = observation.expect("the observer lives as long as its receiver");
-                saw(&observation);
-                self.network.observe(now(), observation);
-                while let Ok(observation) = self.observations.try_recv() {
-                    saw(&observation);
-                    self.network.observe(now(), observation);
-                }
-            }
-            if holds(&self.network, now()) {
-                return;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "not within two minutes: {what}: {:?}",
-                self.network.summary(now()).reason
-            );
-        }
-    }
-
-    /// Folds observations until `holds`.
-    pub(crate) async fn until(&mut self, what: &str, holds: impl FnMut(&Network, UnixMillis) -> bool) {
-        self.until_seeing(what, |_| (), holds).await;
-    }
-}
-
-/// The wall clock.
-pub(crate) fn now() -> UnixMillis {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
-    UnixMillis(u64::try_from(since.as_millis()).expect("before the year 584,556,019"))
-}
-
-/// Processor time a process has used so far, seconds; `None` when it is gone.
-pub(crate) fn cpu_seconds(pid: u32) -> Option<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let ticks: f64 = fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?;
-    let hertz = Command::new("getconf").arg("CLK_TCK").output().ok()?;
-    Some(ticks / String::from_utf8(hertz.stdout).ok()?.trim().parse::<f64>().ok()?)
 }

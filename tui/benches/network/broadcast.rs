@@ -1,32 +1,50 @@
 //! Accepted at one node → the last node has it.
 
-use p2pnet::{verb::Verb, verbs};
-use p2pnet_shared::NodeName;
+use p2pnet::{cluster::Cluster, network::Network, verb::Verb, verbs};
+use p2pnet_shared::{MessageId, NodeName};
 
-use crate::bench::Running;
+use crate::{bench::Bench, figure::Target, running::Running};
 
-/// Five broadcasts from different nodes, one after the other; milliseconds from the origin's stamp to the last node's.
+/// Each broadcast: time to its last node and the hops of its longest way.
+#[derive(Debug, Default)]
+pub(crate) struct Broadcasts {
+    last_ms: Vec<f64>,
+    hops: Vec<f64>,
+}
+
+impl Broadcasts {
+    /// Five broadcasts from different nodes, one after the other; milliseconds from the origin's stamp to the last node's.
+    ///
+    /// # Panics
+    /// When a node receives one twice, or not at all in time.
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds and hops")]
+    pub(crate) async fn measure(&mut self, running: &mut Running) {
+        for number in 1..=5 {
+            let id = send(&running.cluster, NodeName::numbered(number), &format!("apple {number}")).await;
+            let everybody = |network: &Network| {
+                network.trace(&id).is_some_and(|trace| trace.delivered > 1 && trace.delivered == trace.expected)
+            };
+            running.until_seeing("every node has it", &mut (), |(), network, _| everybody(network)).await;
+            let trace = running.network.trace(&id).expect("just seen");
+            assert_eq!(trace.duplicates, 0, "a node received {id} twice");
+            self.last_ms.push(trace.last_ms() as f64);
+            self.hops.push(trace.hops_max() as f64);
+        }
+    }
+
+    /// Prints what was measured.
+    pub(crate) fn print(self, bench: &Bench) {
+        bench.print_against(Target::Median(100.0), "broadcast_to_last_node", "ms", self.last_ms);
+        bench.print_against(Target::Every(8.0), "broadcast_hops", "hops of the longest way", self.hops);
+    }
+}
+
+/// Lets `from` broadcast `text`.
 ///
 /// # Panics
-/// When a node receives one twice, or not at all within two minutes.
-#[expect(clippy::cast_precision_loss, reason = "milliseconds")]
-pub(crate) async fn measure(running: &mut Running) -> Vec<f64> {
-    let mut times = Vec::new();
-    for number in 1..=5 {
-        let text = format!("apple {number}");
-        let verb = Verb::Broadcast { from: NodeName::numbered(number), text: text.clone() };
-        verbs::run(&running.cluster, verb).await.expect("a node that is up accepts a broadcast");
-        let find = |network: &p2pnet::network::Network| {
-            network.traces().find(|trace| trace.text.as_ref() == Some(&text)).cloned()
-        };
-        running
-            .until("every node has it", |network, _| {
-                find(network).is_some_and(|trace| trace.delivered > 1 && trace.delivered == trace.expected)
-            })
-            .await;
-        let trace = find(&running.network).expect("just seen");
-        assert_eq!(trace.duplicates, 0, "a node received {} twice", trace.id);
-        times.push(trace.last_ms() as f64);
-    }
-    times
+/// When it does not accept it.
+pub(crate) async fn send(cluster: &Cluster, from: NodeName, text: &str) -> MessageId {
+    let verb = Verb::Broadcast { from, text: text.to_owned() };
+    let outcome = verbs::run(cluster, verb).await.expect("a node that is up accepts a broadcast");
+    outcome.lines[0].parse().expect("the first line is the message's id")
 }

@@ -2,6 +2,15 @@
 
 use serde::Serialize;
 
+/// What a figure must reach.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Target {
+    /// The median is at most this: for times and ratios, which a shared machine blurs.
+    Median(f64),
+    /// Every value is at most this: for counts of what may never happen.
+    Every(f64),
+}
+
 /// A figure over several runs. Quote the median and the range, never one absolute time: machines are shared and noisy.
 #[derive(Debug, Serialize)]
 pub(crate) struct Figure {
@@ -12,6 +21,11 @@ pub(crate) struct Figure {
     max: f64,
     /// In the order they were measured.
     values: Vec<f64>,
+    /// `median at most 0.5`, `every one at most 0`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    met: Option<bool>,
     nodes: u32,
     runtime: String,
 }
@@ -37,9 +51,21 @@ impl Figure {
             min: sorted[0],
             max: sorted[sorted.len() - 1],
             values,
+            target: None,
+            met: None,
             nodes,
             runtime: runtime.to_owned(),
         }
+    }
+
+    /// The same beside what it must reach.
+    pub(crate) fn against(mut self, target: Target) -> Self {
+        let (words, met) = match target {
+            Target::Median(limit) => (format!("median at most {limit}"), self.median <= limit),
+            Target::Every(limit) => (format!("every one at most {limit}"), self.max <= limit),
+        };
+        (self.target, self.met) = (Some(words), Some(met));
+        self
     }
 
     /// Prints it on standard output.
@@ -52,4 +78,10 @@ impl Figure {
 pub(crate) fn median(sorted: &[f64]) -> f64 {
     let middle = sorted.len() / 2;
     if sorted.len() % 2 == 1 { sorted[middle] } else { f64::midpoint(sorted[middle - 1], sorted[middle]) }
+}
+
+/// The middle of values in any order.
+pub(crate) fn median_of(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    median(&values)
 }

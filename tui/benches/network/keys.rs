@@ -6,8 +6,8 @@ use crate::{bench::Bench, terminal::Terminal};
 
 /// Types at the prompt while every node of a new network starts, one letter every 250 ms, and takes the time of each.
 pub(crate) fn measure(bench: &Bench) {
-    let lab = bench.lab();
-    let nodes = bench.options.nodes.to_string();
+    let lab = bench.lab(bench.nodes());
+    let nodes = bench.nodes().to_string();
     let base_port = lab.base_port.to_string();
     let args = ["--nodes", &nodes, "--runtime", lab.runtime, "--base-port", &base_port];
     let mut terminal = Terminal::open(&lab, &args, 160, 45);

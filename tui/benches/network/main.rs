@@ -1,56 +1,94 @@
-//! What p2pnet costs and how fast it heals, on real nodes. One line of JSON a figure.
+//! What p2pnet costs, how fast it heals and what it never gets wrong, on real nodes. One line of JSON a figure, with what
+//! it must reach where that is fixed.
 //!
 //! ```text
-//! cargo bench -p p2pnet --bench network -- --nodes 100 --runtime docker [--runs 5] [start] [kill] [broadcast] [rest] [keys]
+//! cargo bench -p p2pnet --bench network -- [--nodes 100] [--runtime docker] [--runs 5] [WORD …]
 //!
+//! without a word, the first five:
 //! start      nothing → every node agrees; in Docker also the bare create+start of the same containers, and the ratio
 //! kill       one node, then ten at once, killed → each survivor has declared them dead: first, median, last survivor
 //! broadcast  accepted at one node → the last of all nodes has it
 //! rest       memory of a node; processor time of all nodes, of the gateway, of the dashboard
 //! keys       a key pressed while the network starts → seen on screen
+//!
+//! serf       the same kills in a cluster of Serf agents (profile `local`) in turn with ours, and the ratios; also their
+//!            events, memory, processor time, and when the last pair of agents has met
+//! hog        two busy threads a core for a minute (--secs): deaths declared, accusations, refutations, health
+//! paused     30 % of the nodes paused for 10 s (--secs): deaths declared of those that were not
+//! loss       every node loses 30 % of what it sends: 20 messages, each at every node exactly once
+//! half       half of the nodes killed at once, 20 messages right after: each at every survivor exactly once
+//! traffic    bytes a second a node sends when nothing happens, over a minute (--secs)
+//! calibrate  100 real members and 100 simulated ones under one schedule: detection and bytes, and how far apart
+//! idle       nothing happens for 10 minutes (--minutes): deaths declared, accusations, memory, processor time
+//! large      1,000 nodes (--nodes): start, memory, processor time, one kill
 //! ```
 //! Every time is taken so that it cannot be flattered: a kill is stamped before the engine is asked, a start begins before
 //! the first call, and a survivor's or receiver's own wall clock is on the same host.
+//!
+//! ```text
+//! bench.rs      options; the rounds of the quick figures    figure.rs     a figure and its target, as JSON
+//! running.rs    a network that runs, folded as we wait      processes.rs  what the kernel says of its processes
+//! survivors.rs, journal.rs, ledger.rs   who saw a death, what was said of whom, who has which message
+//! supervisor.rs nothing stays, however it ends              one file a word, or two that share an idea
+//! ```
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
 mod bare;
 mod bench;
 mod broadcast;
+mod calibrate;
 mod figure;
+mod hog;
+mod journal;
 mod keys;
 mod kill;
+mod large;
+mod ledger;
+mod loss;
+mod paused;
+mod processes;
 mod rest;
+mod running;
+mod serf;
+mod supervisor;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 mod survivors;
 #[path = "../../tests/support/terminal.rs"]
 mod terminal;
+mod traffic;
 
-use std::process::Command;
+use std::process::ExitCode;
 
-use bench::{Bench, Options};
+use bench::{Bench, Options, Word};
 use clap::Parser;
 
-const LAB_HOME: &str = "P2PNET_LAB_HOME";
-
-fn main() {
+fn main() -> ExitCode {
     let options = Options::parse();
-    // Networks of local processes are found by a file in the state folder: ours and that of the p2pnet we start are the
-    // same, and not the user's.
-    if std::env::var_os(LAB_HOME).is_none() {
-        let home = tempfile::tempdir().expect("a folder for the benchmark");
-        let again = Command::new(std::env::current_exe().expect("this program"))
-            .args(std::env::args_os().skip(1))
-            .envs([("XDG_STATE_HOME", home.path()), (LAB_HOME, home.path())])
-            .status();
-        std::process::exit(again.expect("this program runs").code().unwrap_or(1));
+    if !supervisor::is_supervised() {
+        return supervisor::supervise().into();
     }
     let bench = Bench::new(options);
-    if bench.wants("start") || bench.wants("kill") || bench.wants("broadcast") || bench.wants("rest") {
+    if [Word::Start, Word::Kill, Word::Broadcast, Word::Rest].into_iter().any(|word| bench.wants(word)) {
         bench.rounds();
     }
-    if bench.wants("keys") {
-        keys::measure(&bench);
+    let others: [(Word, fn(&Bench)); 10] = [
+        (Word::Keys, keys::measure),
+        (Word::Serf, serf::measure),
+        (Word::Hog, hog::measure),
+        (Word::Paused, paused::measure),
+        (Word::Loss, loss::measure_loss),
+        (Word::Half, loss::measure_half),
+        (Word::Traffic, traffic::measure),
+        (Word::Calibrate, calibrate::measure),
+        (Word::Idle, hog::measure_idle),
+        (Word::Large, large::measure),
+    ];
+    for (word, measure) in others {
+        if bench.wants(word) {
+            measure(&bench);
+        }
     }
+    ExitCode::SUCCESS
 }

@@ -8,27 +8,64 @@ use p2pnet_shared::{
     telemetry::{FeedLine, MemberEventKind, Report},
 };
 
+use crate::{
+    figure::median_of,
+    running::{Witness, ms_between},
+};
+
 /// Waits for every survivor to declare every victim dead.
 #[derive(Debug)]
 pub(crate) struct Survivors {
-    killed_at: UnixMillis,
     victims: BTreeSet<NodeName>,
     /// For each survivor, the victims it still believes alive.
     outstanding: BTreeMap<NodeName, BTreeSet<NodeName>>,
-    /// For each survivor that is done, milliseconds from the kill to its last declaration.
-    done: BTreeMap<NodeName, f64>,
+    /// For each survivor that is done, when it made its last declaration.
+    done: BTreeMap<NodeName, UnixMillis>,
+}
+
+/// From some moment to what survivors did, milliseconds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Spread {
+    /// The first of them.
+    pub(crate) first: f64,
+    /// Half of them.
+    pub(crate) median: f64,
+    /// All of them.
+    pub(crate) last: f64,
+}
+
+impl Spread {
+    /// Of times in any order.
+    pub(crate) fn of(times: &[f64]) -> Self {
+        let first = times.iter().copied().fold(f64::INFINITY, f64::min);
+        let last = times.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        Self { first, median: median_of(times.to_vec()), last }
+    }
 }
 
 impl Survivors {
-    /// `victims` are killed at `killed_at` (stamped before the request, so that times are never flattered).
-    pub(crate) fn new(killed_at: UnixMillis, victims: &[NodeName], all: impl Iterator<Item = NodeName>) -> Self {
+    /// `victims` are about to be killed; of `all`, the others survive.
+    pub(crate) fn new(victims: &[NodeName], all: impl IntoIterator<Item = NodeName>) -> Self {
         let victims: BTreeSet<NodeName> = victims.iter().cloned().collect();
-        let outstanding = all.filter(|node| !victims.contains(node)).map(|node| (node, victims.clone())).collect();
-        Self { killed_at, victims, outstanding, done: BTreeMap::new() }
+        let others = all.into_iter().filter(|node| !victims.contains(node));
+        let outstanding = others.map(|node| (node, victims.clone())).collect();
+        Self { victims, outstanding, done: BTreeMap::new() }
     }
 
-    /// Takes in what a survivor reports.
-    pub(crate) fn observe(&mut self, observation: &Observation) {
+    /// Whether every survivor knows of every death.
+    pub(crate) fn all_know(&self) -> bool {
+        self.outstanding.is_empty()
+    }
+
+    /// How long after `moment` survivors knew of every death.
+    pub(crate) fn spread_from(&self, moment: UnixMillis) -> Spread {
+        let times: Vec<f64> = self.done.values().map(|at| ms_between(moment, *at)).collect();
+        Spread::of(&times)
+    }
+}
+
+impl Witness for Survivors {
+    fn observe(&mut self, observation: &Observation) {
         let Observation::Feed(FeedLine::Report { node, report: Report::Member { event, at } }) = observation else {
             return;
         };
@@ -40,20 +77,7 @@ impl Survivors {
         victims.remove(&event.row.member);
         if victims.is_empty() {
             self.outstanding.remove(node);
-            #[expect(clippy::cast_precision_loss, reason = "milliseconds of seconds")]
-            self.done.insert(node.clone(), at.since(self.killed_at) as f64);
+            self.done.insert(node.clone(), *at);
         }
-    }
-
-    /// Whether every survivor knows of every death.
-    pub(crate) fn all_know(&self) -> bool {
-        self.outstanding.is_empty()
-    }
-
-    /// First, median and last survivor, milliseconds.
-    pub(crate) fn first_median_last(&self) -> (f64, f64, f64) {
-        let mut times: Vec<f64> = self.done.values().copied().collect();
-        times.sort_by(f64::total_cmp);
-        (times[0], super::figure::median(&times), times[times.len() - 1])
     }
 }
