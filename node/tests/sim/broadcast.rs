@@ -15,7 +15,9 @@ fn every_live_node_receives_each_broadcast_exactly_once_also_with_thirty_percent
         for message in &before {
             let last =
                 network.watcher.paths.deliveries[message].values().map(|delivery| delivery.at / 1_000 - sent_at).max();
-            println!("seed {seed}: {message} reached its last node after {last:?} ms");
+            let hops = network.watcher.paths.deliveries[message].values().map(|delivery| delivery.hops).max();
+            println!("seed {seed}: {message} reached its last node after {last:?} ms and {hops:?} hops");
+            assert!(last <= Some(100) && hops <= Some(12), "in an idle network");
         }
         let mut victims = network.running();
         victims.shuffle(&mut network.rng);

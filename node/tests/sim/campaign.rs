@@ -47,7 +47,7 @@ struct Plan {
 impl Plan {
     fn of(seed: u64) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed ^ 0x5EED);
-        let nodes = if seed % 4 == 0 { rng.random_range(24..=40) } else { rng.random_range(4..=20) };
+        let nodes = if seed.is_multiple_of(4) { rng.random_range(24..=40) } else { rng.random_range(4..=20) };
         let faults = rng.random_range(3..=18);
         Self { seed, nodes, sealed: seed % 8 == 1, schedule: draw(&mut rng, faults, CHAOS_MS, nodes) }
     }
@@ -127,7 +127,7 @@ fn calm(network: &mut Network) {
             let stays = troubles.iter().max_by_key(|(_, times)| **times);
             panic!("invariant 9: {bound} ms after the last fault, mostly: {stays:?}");
         }
-        if (network.now() - begin) % 5_000 == 0 {
+        if (network.now() - begin).is_multiple_of(5_000) {
             network.discover();
         }
         network.run_for(100);

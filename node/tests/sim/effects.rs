@@ -6,7 +6,7 @@ use std::{hash::Hash, net::SocketAddr};
 use p2pnet_node::{broadcast, membership, time::Millis};
 use p2pnet_shared::{
     MessageId, NodeName,
-    telemetry::{MemberEvent, MemberEventKind},
+    telemetry::{MemberEvent, MemberEventKind, MemberRow},
     wire::{
         broadcast::Frame,
         membership::{Datagram, Message},
@@ -295,7 +295,10 @@ impl Network {
 }
 
 /// What a node holds of the others, and its own word.
-fn table(state: &membership::State) -> (u32, Vec<(NodeName, SocketAddr, u64, u32, u8)>) {
-    let row = |m: &membership::Member| (m.name.clone(), m.addr, m.epoch.0, m.incarnation, m.status as u8);
+fn table(state: &membership::State) -> (u32, Vec<(SocketAddr, MemberRow)>) {
+    let row = |m: &membership::Member| {
+        let (member, epoch, incarnation, status) = (m.name.clone(), m.epoch, m.incarnation, m.status);
+        (m.addr, MemberRow { member, epoch, incarnation, status })
+    };
     (state.incarnation(), state.members().map(row).collect())
 }

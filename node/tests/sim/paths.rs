@@ -79,7 +79,7 @@ impl Network {
                 }
             }
         }
-        let Some(first) = views.keys().next() else { return None };
+        let first = views.keys().next()?;
         let (mut reached, mut next) = (BTreeSet::from([*first]), vec![*first]);
         while let Some(id) = next.pop() {
             next.extend(views[&id].iter().filter(|other| reached.insert(**other)));

@@ -87,7 +87,7 @@ pub(crate) fn stall(node: NodeId, from: u64, until: u64, late_ms: (u64, u64), rn
     while now < until {
         let back = now + rng.random_range(late_ms.0..=late_ms.1);
         steps.extend([(now, Step::Pause(node)), (back, Step::Resume(node))]);
-        now = back + rng.random_range(1..=50);
+        now = back + rng.random_range(1..=3);
     }
     steps
 }

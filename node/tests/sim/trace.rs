@@ -51,6 +51,11 @@ impl Trace {
         }
     }
 
+    /// How many different accusations there were so far.
+    pub(crate) fn accusations(&self) -> u64 {
+        self.accusations.len() as u64
+    }
+
     pub(crate) fn heard(&mut self, id: NodeId, datagram: &Datagram) {
         if let Message::Ack { seq } = datagram.message
             && let Some(probes) = self.probes.get_mut(&id)
