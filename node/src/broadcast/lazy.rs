@@ -6,7 +6,9 @@
 //!                  └─ the message comes, from anybody: no more missing          └─ nobody left to ask: marks repair it
 //! Graft{ids} ─▶ owed ───[as long as the link is not crowded, PORTION_BYTES at a time]──▶ Broadcast
 //! ```
-//! While our place in the tree is new we ask sooner, because a push may just have missed us.
+//! An announcement from the neighbour we hang from means that it does not push, because the link to us is crowded: then it
+//! is asked at once. While our place in the tree is new we ask sooner, because a push may just have missed us; and while much is
+//! missing later, because what is in full queues comes anyway.
 //!
 //! Bounded, whatever comes in: [`IDS_MAX`] ids in a frame, of which more are refused; [`PENDING_MAX`] ids to announce,
 //! then they go out at once; [`MISSING_MAX`] missing ids, further ones are left to repair; [`OWED_MAX`] ids owed to one
@@ -29,6 +31,10 @@ const ANNOUNCERS_MAX: usize = 8;
 const OWED_MAX: usize = 1_024;
 /// Bytes of messages handed to one link at once on being asked.
 pub(super) const PORTION_BYTES: usize = 64 * 1024;
+/// So many missing messages make a node wait twice as long, twice as many three times, and so on.
+const BACKLOG: u64 = 16;
+/// At most so many times longer.
+const PATIENCE_MAX: u64 = 31;
 /// How often a message is asked for before marks have to repair it.
 const TRIES_MAX: u32 = 8;
 
@@ -116,6 +122,12 @@ impl Lazy {
         }
     }
 
+    /// How many times as long as usual to wait for a message: when much is missing, it is on its way through full queues,
+    /// and to ask others for it would fill them further.
+    pub(super) fn patience(&self) -> u64 {
+        1 + (self.missing.len() as u64 / BACKLOG).min(PATIENCE_MAX)
+    }
+
     /// A message has come.
     pub(super) fn arrived(&mut self, id: &MessageId) {
         self.missing.remove(id);
@@ -129,6 +141,7 @@ impl Lazy {
         is_neighbour: impl Fn(&NodeName) -> bool,
     ) -> (BTreeMap<NodeName, Vec<MessageId>>, BTreeSet<NodeName>) {
         self.graft_at = None;
+        let again = config.graft_again.0 * self.patience();
         let (mut asks, mut left) = (BTreeMap::<NodeName, Vec<MessageId>>::new(), BTreeSet::new());
         self.missing.retain(|id, missing| {
             if missing.due > now {
@@ -143,11 +156,11 @@ impl Lazy {
             let asked = asks.entry(peer.clone()).or_default();
             if asked.len() < IDS_MAX {
                 asked.push(id.clone());
-                missing.due = now + Millis(config.graft_again.0 << missing.tries);
+                missing.due = now + Millis(again << missing.tries);
                 missing.tries += 1;
                 missing.announcers.push_back(peer);
             } else {
-                missing.due = now + config.graft_again;
+                missing.due = now + Millis(again);
                 missing.announcers.push_front(peer);
             }
             true

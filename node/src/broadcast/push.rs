@@ -75,7 +75,7 @@ impl State {
                 let id = MessageId { origin: self.overlay.shared_name(&id.origin), ..id };
                 self.lazy.arrived(&id);
                 let message = Message { id, path: self.path_to_here(&path), text, via, late };
-                self.pass_on(&message, self.way(from), ttl, effects);
+                self.pass_on(&message, self.way(from, via), ttl, effects);
                 if ttl == 0 {
                     self.repair.note_news();
                     self.repair.wait_turn(from);
@@ -106,9 +106,10 @@ impl State {
         before_us.map(|name| self.overlay.shared_name(name)).chain([self.me.clone()]).collect()
     }
 
-    /// Where a message from this neighbour goes next.
-    fn way(&self, from: &NodeName) -> Way {
-        if self.is_eager(from) { Way::Tree } else { Way::Down }
+    /// Where a message from this neighbour goes next. One that had to be asked for was missed by others around us, too:
+    /// perhaps by whom we hang from.
+    fn way(&self, from: &NodeName, via: Via) -> Way {
+        if via == Via::Push && !self.is_eager(from) { Way::Down } else { Way::Tree }
     }
 
     /// Pushes or announces a message to every neighbour that is not on its path, who have it all. `ttl` is how many
@@ -154,10 +155,12 @@ impl State {
             self.dropped.malformed += 1;
             return;
         }
-        let wait = if self.tree.moved_within(now, self.config.settle_time) {
+        let wait = if self.tree.hangs_from(from) {
+            Millis(0) // whoever pushes to us does not, because the link is crowded; nobody else will
+        } else if self.tree.moved_within(now, self.config.settle_time) {
             self.config.announce_after
         } else {
-            self.config.graft_after
+            Millis(self.config.graft_after.0 * self.lazy.patience())
         };
         for id in ids {
             self.counts.announced += 1;

@@ -5,4 +5,5 @@ mod epidemic;
 mod hostile;
 mod link;
 mod network;
+mod tree;
 mod weather;
