@@ -103,7 +103,7 @@ pub struct Network {
     feed: Ear,
     /// Raised whenever a history begins; who is not heard of in it is forgotten at its end.
     generation: u64,
-    /// The last change of the truth: a start, an end, a pause, a fault or its healing, a broadcast.
+    /// The last change of the truth: a start, an end, a pause, a healing, a broadcast.
     truth_changed_at: Option<UnixMillis>,
     /// For which change of the truth agreement was reached, and after how many milliseconds.
     settled: Option<(Option<UnixMillis>, Option<u64>)>,

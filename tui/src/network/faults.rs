@@ -80,14 +80,14 @@ impl Network {
             others.any(|(_, active)| active.fault == *fault)
         };
         for active in faults.iter().filter(|active| !held(&active.fault, &before)) {
-            self.truth_changed_at = self.truth_changed_at.max(Some(active.since.min(now)));
             if self.feed.complete && !elsewhere(self, &active.fault) {
                 let at = active.since.min(now);
                 changes.push(Change::all(at, ChangeKind::Fault, active.fault.to_string()));
             }
         }
         for active in before.iter().filter(|active| !held(&active.fault, &faults)) {
-            // From here on everybody may be heard again: the way to agreement begins anew.
+            // From here on everybody may be heard again, which changes the truth. Setting one changes nothing yet: who
+            // lives is as before, and while all still agree there is nothing to time.
             self.truth_changed_at = self.truth_changed_at.max(Some(now));
             if self.feed.complete && !elsewhere(self, &active.fault) {
                 changes.push(Change::all(now, ChangeKind::Healed, format!("healed: {}", active.fault)));

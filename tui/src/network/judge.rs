@@ -2,7 +2,9 @@
 
 use p2pnet_shared::UnixMillis;
 
-use super::{Change, ChangeKind, Detail, Fate, MemberCounts, Network, Node, NodeCounts, Summary, Verdict, bits::Bits};
+use super::{
+    Change, ChangeKind, Detail, Fate, FaultState, MemberCounts, Network, Node, NodeCounts, Summary, Verdict, bits::Bits,
+};
 use crate::cluster::UnitState;
 
 /// A ghost this old is more than the failure detector's bound (10 s for the slowest of its rules, and the way of the
@@ -22,6 +24,7 @@ impl Network {
         let members = self.member_counts();
         let (verdict, reason) = self.verdict(now, &nodes, &members);
         let converged = verdict == Verdict::Converged;
+        let faults = self.faults(now);
         let settled = self.settled.filter(|(change, _)| converged && *change == self.truth_changed_at);
         Summary {
             network: self.name.clone(),
@@ -30,13 +33,19 @@ impl Network {
             reason,
             converged,
             converged_in_ms: settled.and_then(|(_, took)| took),
-            converging_for_ms: self.truth_changed_at.filter(|_| !converged).map(|at| now.since(at)),
+            converging_for_ms: self.disturbed_at(&faults, now).filter(|_| !converged).map(|at| now.since(at)),
             nodes,
             members,
             messages: self.books.totals(),
-            faults: self.faults(now),
+            faults,
             detail: self.nodes().map(detail).collect(),
         }
+    }
+
+    /// Since when there is something to agree on anew: the last change of the truth, or the last fault.
+    fn disturbed_at(&self, faults: &[FaultState], now: UnixMillis) -> Option<UnixMillis> {
+        let fault = faults.iter().map(|fault| UnixMillis(now.since(UnixMillis(fault.for_ms)))).max();
+        self.truth_changed_at.max(fault)
     }
 
     fn node_counts(&self) -> NodeCounts {

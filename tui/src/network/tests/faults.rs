@@ -39,6 +39,16 @@ fn a_restarted_node_obeys_nothing_and_is_named() {
 }
 
 #[test]
+fn setting_a_fault_while_all_agree_is_no_agreement_in_no_time() {
+    let mut told = Told::of(2);
+    told.now = 31_000;
+    told.says(1, Report::Faults { faults: vec![active(r#"{"loss":{"percent":30}}"#, 30_000)] });
+    assert_eq!(told.summary().converged_in_ms, Some(2_000), "from the start, as before");
+    told.learns(1, MemberEventKind::Died, 2, Status::Dead, 32_000);
+    assert_eq!(told.summary().converging_for_ms, Some(2_000), "from the fault");
+}
+
+#[test]
 fn healing_is_told_once_and_starts_the_clock_anew() {
     let mut told = Told::of(2);
     let cut = r#"{"cut":{"from":"1","to":"2"}}"#;
