@@ -164,7 +164,9 @@ pub fn event() -> BoxedStrategy<MemberEvent> {
         Just(MemberEventKind::Left),
         Just(MemberEventKind::CameBack),
     ];
-    (kind, row(), option::of(name())).prop_map(|(kind, row, accuser)| MemberEvent { kind, row, accuser }).boxed()
+    (kind, row(), option::of(name()), any::<u8>(), any::<bool>())
+        .prop_map(|(kind, row, accuser, accusers, new_life)| MemberEvent { kind, row, accuser, accusers, new_life })
+        .boxed()
 }
 
 pub fn delivery() -> BoxedStrategy<Delivery> {
