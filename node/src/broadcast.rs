@@ -27,6 +27,7 @@
 //!   first visit;
 //! - nothing from outside is trusted with a length, a path or a number; memory is bounded whatever comes in.
 
+mod compare;
 mod config;
 mod lazy;
 mod overlay;
@@ -44,7 +45,7 @@ use std::{collections::BTreeSet, net::SocketAddr};
 pub use p2pnet_shared::wire::broadcast::Via;
 use p2pnet_shared::{
     Epoch, MessageId, NodeName,
-    wire::broadcast::{CONTACTS_MAX, Contact, Frame, Life, MarksPurpose, TEXT_MAX_BYTES, TTL_MAX, WALK_MAX},
+    wire::broadcast::{CONTACTS_MAX, Contact, Frame, Life, TEXT_MAX_BYTES, TTL_MAX, WALK_MAX},
 };
 
 pub use self::config::{Config, Push, UnknownPush};
@@ -488,34 +489,6 @@ impl State {
         }
     }
 
-    fn on_marks(
-        &mut self,
-        now: Millis,
-        from: &NodeName,
-        purpose: MarksPurpose,
-        shown: &Shown,
-        effects: &mut Vec<Effect>,
-    ) {
-        if purpose != MarksPurpose::Offer {
-            let crowded = self.crowded.contains(from);
-            let room = if crowded { 0 } else { self.repair.allowance(now, from, &self.config) };
-            let (frames, bytes) = shown.answer(&self.me, &self.seen, &self.store, room);
-            self.repair.answered(from, bytes);
-            if bytes >= room {
-                self.repair.wait_turn(from); // it lacks more, and we come back to it
-            }
-            effects.extend(frames.into_iter().map(|frame| Effect::Send { to: from.clone(), frame }));
-        }
-        let mine = self.my_life();
-        let we_lack = || {
-            let others = shown.marks().filter(|mark| mark.life != mine);
-            others.into_iter().any(|mark| self.seen.lacks_some_of(mark, self.named(&mark.life.origin)))
-        };
-        if purpose != MarksPurpose::Ask && we_lack() && self.repair.may_ask(now, from, self.config.repair_soon) {
-            effects.push(Effect::Send { to: from.clone(), frame: shown.ask_back(&self.seen) });
-        }
-    }
-
     /// Whether a correct node can have sent a walk like this.
     fn is_sound_walk(&self, path: &[NodeName], contacts: &[Contact]) -> bool {
         path.len() <= usize::from(WALK_MAX) && contacts.len() <= CONTACTS_MAX && !path.contains(&self.me)
@@ -526,47 +499,6 @@ impl State {
         self.repair.forget_peer(peer);
         self.lazy.forget_peer(peer);
         self.crowded.remove(peer);
-    }
-
-    fn on_repair_timer(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        self.set_repair_timer(effects);
-        self.store.age(now);
-        if let Some(peer) = self.overlay.random_neighbour() {
-            self.send_compare(now, peer, effects);
-        }
-    }
-
-    fn on_repair_soon(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        let due = self.repair.take_due();
-        let gap_left = due.gap && self.seen.has_gaps();
-        let peer = due.compare.filter(|peer| self.overlay.neighbours().contains(peer));
-        let peer = if gap_left { peer.or_else(|| self.overlay.random_neighbour()) } else { peer };
-        if due.offer {
-            let others: Vec<NodeName> = self.neighbours().filter(|name| peer.as_ref() != Some(name)).cloned().collect();
-            let frame = self.repair.next_marks(&self.seen, MarksPurpose::Offer);
-            effects.extend(others.into_iter().map(|to| Effect::Send { to, frame: frame.clone() }));
-        }
-        if let Some(peer) = peer {
-            self.send_compare(now, peer, effects);
-        }
-    }
-
-    /// Compares with a new neighbour at once, or in its turn if we have just asked another.
-    fn compare(&mut self, now: Millis, peer: &NodeName, effects: &mut Vec<Effect>) {
-        if self.repair.may_ask(now, peer, self.config.repair_soon) {
-            self.send_compare(now, peer.clone(), effects);
-        }
-    }
-
-    fn send_compare(&mut self, now: Millis, peer: NodeName, effects: &mut Vec<Effect>) {
-        self.repair.asked(now);
-        let frame = self.repair.next_marks(&self.seen, MarksPurpose::Compare);
-        effects.push(Effect::Send { to: peer, frame });
-    }
-
-    fn set_repair_timer(&mut self, effects: &mut Vec<Effect>) {
-        let after = self.overlay.jittered(self.config.repair_period);
-        effects.push(Effect::SetTimer { after, timer: Timer::Repair });
     }
 
     fn my_life(&self) -> Life {

@@ -69,11 +69,13 @@ fn word(root: u32, hops: u8, child: bool) -> Frame {
 }
 
 fn sent(effects: &[Effect]) -> Vec<(u32, &Frame)> {
-    let of = |effect| match effect {
-        &Effect::Send { ref to, ref frame } => Some((to.number()?, frame)),
-        _ => None,
-    };
-    effects.iter().filter_map(of).collect()
+    effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Send { to, frame } => Some((to.number()?, frame)),
+            _ => None,
+        })
+        .collect()
 }
 
 /// To whom a message was pushed.
