@@ -25,23 +25,18 @@
 //!
 //! Always holds: at most `active_cap` neighbours, never ourselves; and whom the membership gives up is parted from.
 
+mod shuffle;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
 };
 
-use p2pnet_shared::{
-    Epoch, NodeName,
-    wire::broadcast::{Contact, Frame, WALK_MAX},
-};
+use p2pnet_shared::{Epoch, NodeName, wire::broadcast::Frame};
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus, seq::IteratorRandom};
 
 use super::{Config, Effect, Timer, passive::Passive};
 use crate::time::Millis;
-
-/// Contacts a shuffle carries: so many neighbours and so many of the reserve (HyParView §5.1).
-const SHUFFLE_ACTIVE: usize = 3;
-const SHUFFLE_PASSIVE: usize = 4;
 
 /// How a link to one peer stands. `attempt` tells a half-open state's timer whether it is still about this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -403,61 +398,6 @@ impl Overlay {
             _ => self.config.answer_timeout,
         };
         effects.push(Effect::SetTimer { after, timer: Timer::HalfOpen { peer: peer.clone(), attempt: self.attempts } });
-    }
-
-    /// Exchanges some of what we know for some of what a node a few links away knows (HyParView §4.4): the walk goes on to
-    /// a random neighbour of each node it visits, and the answer takes the same way back, as we have links to neighbours
-    /// only.
-    pub(super) fn on_shuffle_timer(&mut self, effects: &mut Vec<Effect>) {
-        self.set_shuffle_timer(effects);
-        let Some(to) = self.random_neighbour() else { return };
-        let share = (SHUFFLE_ACTIVE, SHUFFLE_PASSIVE);
-        let mut contacts = self.passive.sample(&self.active, &self.links, share, &mut self.rng);
-        contacts.retain(|contact| contact.name != to);
-        let frame = Frame::Shuffle { ttl: WALK_MAX, path: vec![self.me.clone()], contacts };
-        effects.push(Effect::Send { to, frame });
-    }
-
-    /// A walk arrives: it goes on, or it ends here and is answered.
-    pub(super) fn on_shuffle(
-        &mut self,
-        from: &NodeName,
-        ttl: u8,
-        mut path: Vec<NodeName>,
-        contacts: Vec<Contact>,
-        effects: &mut Vec<Effect>,
-    ) {
-        let next =
-            self.active.iter().filter(|name| *name != from && !path.contains(name)).choose(&mut self.rng).cloned();
-        if let Some(to) = next.filter(|_| ttl > 1) {
-            path.push(self.me.clone());
-            return effects.push(Effect::Send { to, frame: Frame::Shuffle { ttl: ttl - 1, path, contacts } });
-        }
-        let share = (0, contacts.len());
-        let answer = self.passive.sample(&self.active, &self.links, share, &mut self.rng);
-        path.pop();
-        effects.push(Effect::Send { to: from.clone(), frame: Frame::Shuffled { path, contacts: answer } });
-        self.passive.take_in(&self.me, contacts, &self.links, &self.config, &mut self.rng);
-    }
-
-    /// The answer to a shuffle, of ours or of somebody it is on its way to.
-    pub(super) fn on_shuffled(&mut self, mut path: Vec<NodeName>, contacts: Vec<Contact>, effects: &mut Vec<Effect>) {
-        match path.pop() {
-            None => self.passive.take_in(&self.me, contacts, &self.links, &self.config, &mut self.rng),
-            Some(to) if self.active.contains(&to) => {
-                effects.push(Effect::Send { to, frame: Frame::Shuffled { path, contacts } });
-            }
-            Some(_) => {} // that link is gone
-        }
-    }
-
-    /// 10 s with up to 100 members, 30 s with 1,000 and more: what shuffles cost the whole network grows slower than it.
-    fn set_shuffle_timer(&mut self, effects: &mut Vec<Effect>) {
-        let period = self.config.shuffle_period.0;
-        let members = self.passive.members().clamp(100, 1_000) as u64;
-        let period = period + 2 * period * (members - 100) / 900;
-        let after = Millis(self.rng.random_range(period / 2..=period + period / 2));
-        effects.push(Effect::SetTimer { after, timer: Timer::Shuffle });
     }
 
     fn set_mix_timer(&mut self, effects: &mut Vec<Effect>) {

@@ -30,8 +30,9 @@ use p2pnet_shared::{NodeName, wire::broadcast::Frame};
 use super::Effect;
 use crate::time::Millis;
 
-/// A way to the root this long is none. Twice what a random graph of 10,000 nodes needs.
-pub(super) const HOPS_MAX: u8 = 16;
+/// A way to the root this long is none. Half again what a random graph of 10,000 nodes needs: the longer, the more words it
+/// takes to be rid of a dead root.
+pub(super) const HOPS_MAX: u8 = 12;
 
 /// How near the root somebody is. Smaller is better: first the smaller root, then fewer hops.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

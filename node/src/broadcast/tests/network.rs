@@ -66,6 +66,8 @@ pub(super) struct Network {
     pub(super) nodes: BTreeMap<NodeName, Node>,
     /// Broadcast frames that arrived anywhere.
     pub(super) payload_frames: u64,
+    /// Words about the tree that arrived anywhere.
+    pub(super) tree_frames: u64,
     /// Bytes of text in them.
     pub(super) payload_bytes: u64,
     /// Deliveries by [`Via`](super::super::Via), in its order.
@@ -125,6 +127,7 @@ impl Network {
             now: 0,
             nodes: BTreeMap::new(),
             payload_frames: 0,
+            tree_frames: 0,
             payload_bytes: 0,
             via: [0; 4],
             last_at: BTreeMap::new(),
@@ -370,6 +373,7 @@ impl Network {
             What::Frame { link, from, to, index } => {
                 let frame = self.frames[index].take().expect("delivered once");
                 if self.ends.get(&(to.clone(), from.clone())) == Some(&link) {
+                    self.tree_frames += u64::from(matches!(frame, Frame::Tree { .. }));
                     if let Frame::Broadcast(broadcast) = &frame {
                         self.payload_frames += 1;
                         self.payload_bytes += broadcast.text.len() as u64;

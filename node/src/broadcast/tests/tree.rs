@@ -69,11 +69,13 @@ fn word(root: u32, hops: u8, child: bool) -> Frame {
 }
 
 fn sent(effects: &[Effect]) -> Vec<(u32, &Frame)> {
-    let of = |effect| match effect {
-        &Effect::Send { ref to, ref frame } => Some((to.number()?, frame)),
-        _ => None,
-    };
-    effects.iter().filter_map(of).collect()
+    effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Send { to, frame } => Some((to.number()?, frame)),
+            _ => None,
+        })
+        .collect()
 }
 
 /// To whom a message was pushed.
@@ -121,12 +123,12 @@ fn nobody_hangs_from_his_own_child_and_a_dead_root_is_counted_out() {
     node.input(Input::LinkDown { peer: name(7) });
     assert_eq!((node.eager(), node.state.tree_hops()), (vec![6], 0), "node6 has its way through us");
     let mut hops = 3;
-    while node.state.tree_hops() < 15 && hops < 40 {
+    while node.state.tree_hops() < 11 && hops < 40 {
         node.hears(6, word(1, hops, false)); // somebody who does not know yet
         hops += 1;
     }
     node.hears(6, word(1, hops, false));
-    assert_eq!((node.eager(), node.state.tree_hops()), (vec![], 0), "sixteen hops are no way any more");
+    assert_eq!((node.eager(), node.state.tree_hops()), (vec![], 0), "twelve hops are no way any more");
 }
 
 #[test]
