@@ -183,6 +183,8 @@ pub enum Report {
     Faults {
         /// Oldest first.
         faults: Vec<ActiveFault>,
+        /// When it last was healed of one, in this life.
+        healed_at: Option<UnixMillis>,
     },
 }
 
@@ -250,7 +252,7 @@ mod tests {
             Report::Delivered(delivery),
             Report::Load(Load::default()),
             Report::Leaving,
-            Report::Faults { faults: vec![fault] },
+            Report::Faults { faults: vec![fault], healed_at: Some(UnixMillis(7)) },
         ];
         let codec = crate::wire::Codec::new(&"lab".parse().unwrap(), None);
         for report in reports {

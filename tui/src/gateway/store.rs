@@ -89,6 +89,7 @@ struct NodeState {
     lost_at: UnixMillis,
     leaving: bool,
     faults: Vec<ActiveFault>,
+    healed_at: Option<UnixMillis>,
 }
 
 #[derive(Debug)]
@@ -198,8 +199,8 @@ impl Store {
         if let Some(load) = &state.load {
             say(Report::Load(load.clone()));
         }
-        if !state.faults.is_empty() {
-            say(Report::Faults { faults: state.faults.clone() });
+        if !state.faults.is_empty() || state.healed_at.is_some() {
+            say(Report::Faults { faults: state.faults.clone(), healed_at: state.healed_at });
         }
         if state.leaving {
             say(Report::Leaving);
@@ -236,7 +237,11 @@ impl Store {
             Report::Delivered(delivery) => self.arrive(link, delivery)?,
             Report::Load(load) => self.node(link).load = Some(load.clone()),
             Report::Leaving => self.node(link).leaving = true,
-            Report::Faults { faults } => self.node(link).faults.clone_from(faults),
+            Report::Faults { faults, healed_at } => {
+                let state = self.node(link);
+                state.faults.clone_from(faults);
+                state.healed_at = *healed_at;
+            }
         }
         Ok(())
     }
