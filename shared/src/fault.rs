@@ -31,7 +31,7 @@ pub const FAULTS_MAX: usize = 16;
 
 /// A share of 1 to 100 percent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "u8", into = "u8")]
+#[serde(try_from = "u32", into = "u32")]
 pub struct Percent(u8);
 
 /// A time of 0 to [`DELAY_MAX_MS`] milliseconds.
@@ -44,7 +44,7 @@ pub struct DelayMs(u32);
 pub enum FaultError {
     /// Not a share.
     #[error("a loss is a whole number from 1 to 100 percent, not {0}")]
-    Percent(u8),
+    Percent(u32),
     /// Too long.
     #[error("a delay is at most {DELAY_MAX_MS} ms, not {0}")]
     Delay(u32),
@@ -64,16 +64,17 @@ pub enum FaultError {
     EmptySide,
 }
 
-impl TryFrom<u8> for Percent {
+impl TryFrom<u32> for Percent {
     type Error = FaultError;
-    fn try_from(percent: u8) -> Result<Self, FaultError> {
-        if (1..=100).contains(&percent) { Ok(Self(percent)) } else { Err(FaultError::Percent(percent)) }
+    fn try_from(percent: u32) -> Result<Self, FaultError> {
+        let share = u8::try_from(percent).ok().filter(|share| (1..=100).contains(share));
+        share.map(Self).ok_or(FaultError::Percent(percent))
     }
 }
 
-impl From<Percent> for u8 {
-    fn from(percent: Percent) -> u8 {
-        percent.0
+impl From<Percent> for u32 {
+    fn from(percent: Percent) -> u32 {
+        percent.0.into()
     }
 }
 

@@ -228,6 +228,8 @@ pub enum Report {
     Faults {
         /// Oldest first.
         faults: Vec<ActiveFault>,
+        /// When it last was healed of one, in this life.
+        healed_at: Option<UnixMillis>,
     },
 }
 
@@ -300,7 +302,7 @@ mod tests {
             Report::Links { links, at: UnixMillis(19) },
             Report::Load(Load::default()),
             Report::Leaving,
-            Report::Faults { faults: vec![fault] },
+            Report::Faults { faults: vec![fault], healed_at: Some(UnixMillis(7)) },
         ];
         let codec = crate::wire::Codec::new(&"lab".parse().unwrap(), None);
         for report in reports {

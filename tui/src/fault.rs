@@ -78,7 +78,7 @@ fn some_nodes(words: &[&str]) -> Result<Option<Selector>, Failure> {
 fn loss(words: &[&str]) -> Result<FaultOrder, Failure> {
     let example = "for example `loss 30%` or `loss 5% 1-9`";
     let (share, nodes) = words.split_first().ok_or_else(|| Failure::new("how much is lost?").hint(example))?;
-    let percent = share.strip_suffix('%').unwrap_or(share).parse::<u8>().ok();
+    let percent = share.strip_suffix('%').unwrap_or(share).parse::<u32>().ok();
     let percent = percent.and_then(|percent| Percent::try_from(percent).ok());
     let percent =
         percent.ok_or_else(|| Failure::new(format!("`{share}` is no share from 1% to 100%")).hint(example))?;

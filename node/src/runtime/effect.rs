@@ -181,7 +181,7 @@ impl Node {
             Report::Snapshot { members, deliveries: recent(&self.log), links: self.overlay_links() },
             Report::View { digest: self.membership.digest(), at: self.reporter.view_changed_at() },
             Report::Load(self.load()),
-            Report::Faults { faults: self.faults.list() },
+            self.faults.report(),
         ];
         let reports = self.reporter.begin(self.settings.limits.report_queue, first);
         self.set_load_timer();

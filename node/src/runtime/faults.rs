@@ -16,7 +16,7 @@ mod stream;
 use std::{cmp::Reverse, collections::BinaryHeap, net::SocketAddr, time::Duration};
 
 use p2pnet_shared::{
-    NodeName,
+    NodeName, UnixMillis,
     api::{FaultRow, FaultsReply},
     fault::{ActiveFault, FAULTS_MAX, Fault, NodeSet},
     telemetry::Report,
@@ -129,6 +129,7 @@ struct Held {
 #[derive(Debug)]
 pub(super) struct Faults {
     rules: watch::Sender<Rules>,
+    healed_at: Option<UnixMillis>,
     held: BinaryHeap<Reverse<Held>>,
     ever_held: u64,
 }
@@ -136,7 +137,7 @@ pub(super) struct Faults {
 impl Faults {
     pub(super) fn none(me: NodeName) -> Self {
         let (rules, _) = watch::channel(Rules { me, active: Vec::new() });
-        Self { rules, held: BinaryHeap::new(), ever_held: 0 }
+        Self { rules, healed_at: None, held: BinaryHeap::new(), ever_held: 0 }
     }
 
     pub(super) fn watch(&self) -> Watched {
@@ -147,17 +148,26 @@ impl Faults {
         self.rules.borrow().active.clone()
     }
 
+    /// What the gateway is to know of them.
+    pub(super) fn report(&self) -> Report {
+        Report::Faults { faults: self.list(), healed_at: self.healed_at }
+    }
+
     pub(super) fn count(&self) -> usize {
         self.rules.borrow().active.len()
     }
 
-    fn carry_out(&self, order: FaultOrder, now: p2pnet_shared::UnixMillis) -> Result<(), FaultRefused> {
+    fn carry_out(&mut self, order: FaultOrder, now: UnixMillis) -> Result<(), FaultRefused> {
         let rules = self.rules.borrow().clone();
         let Rules { me, mut active } = rules;
         match order {
             FaultOrder::List => return Ok(()),
-            FaultOrder::Heal => active.clear(),
+            FaultOrder::Heal => {
+                self.healed_at = (!active.is_empty()).then_some(now).or(self.healed_at);
+                active.clear();
+            }
             FaultOrder::Spare(peers) => {
+                self.healed_at = (!active.is_empty()).then_some(now).or(self.healed_at);
                 active.iter_mut().for_each(|active| active.spared = active.spared.with(&peers));
                 active.retain(|active| active.fault.has_hold_on(&me, &active.spared));
             }
@@ -208,7 +218,7 @@ impl Node {
                 false => tracing::info!(node = %self.me.name, "faults on purpose: {}", texts.join(", ")),
             }
             self.readers.tell("fault", &reply);
-            self.report(Report::Faults { faults });
+            self.report(self.faults.report());
         }
         Ok(reply)
     }

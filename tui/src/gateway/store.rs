@@ -102,6 +102,7 @@ struct NodeState {
     lost_at: UnixMillis,
     leaving: bool,
     faults: Vec<ActiveFault>,
+    healed_at: Option<UnixMillis>,
 }
 
 #[derive(Debug)]
@@ -223,8 +224,8 @@ impl Store {
         if let Some(load) = &state.load {
             say(Report::Load(load.clone()));
         }
-        if !state.faults.is_empty() {
-            say(Report::Faults { faults: state.faults.clone() });
+        if !state.faults.is_empty() || state.healed_at.is_some() {
+            say(Report::Faults { faults: state.faults.clone(), healed_at: state.healed_at });
         }
         if state.leaving {
             say(Report::Leaving);
@@ -263,7 +264,11 @@ impl Store {
             Report::Links { links, .. } => keep_links(self.node(link), links),
             Report::Load(load) => self.node(link).load = Some(load.clone()),
             Report::Leaving => self.node(link).leaving = true,
-            Report::Faults { faults } => self.node(link).faults.clone_from(faults),
+            Report::Faults { faults, healed_at } => {
+                let state = self.node(link);
+                state.faults.clone_from(faults);
+                state.healed_at = *healed_at;
+            }
         }
         Ok(())
     }

@@ -114,7 +114,7 @@ async fn a_newcomer_is_told_todays_state_and_then_what_happens() {
         since: UnixMillis(4),
         spared: Default::default(),
     }];
-    link.says(Report::Faults { faults: faults.clone() }).await;
+    link.says(Report::Faults { faults: faults.clone(), healed_at: None }).await;
     link.says(Report::Load(load.clone())).await;
     let lines = until(&mut early, |line| *line == report(1, Report::Load(load.clone()))).await;
     assert_eq!(lines.len(), 6, "as it happened: {lines:?}");
@@ -126,7 +126,12 @@ async fn a_newcomer_is_told_todays_state_and_then_what_happens() {
     let members = vec![row(2, Status::Alive), row(3, Status::Dead)];
     let deliveries = vec![delivery(1, &[1]), delivery(2, &[4, 2, 1])];
     let links = vec![];
-    let state = [hello, Report::Snapshot { members, deliveries, links }, Report::Load(load), Report::Faults { faults }];
+    let state = [
+        hello,
+        Report::Snapshot { members, deliveries, links },
+        Report::Load(load),
+        Report::Faults { faults, healed_at: None },
+    ];
     let mut expected: Vec<FeedLine> = state.into_iter().map(|said| report(1, said)).collect();
     expected.push(FeedLine::CaughtUp);
     assert_eq!(lines, expected);

@@ -86,9 +86,6 @@ impl Network {
             }
         }
         for active in before.iter().filter(|active| !held(&active.fault, &faults)) {
-            // From here on everybody may be heard again, which changes the truth. Setting one changes nothing yet: who
-            // lives is as before, and while all still agree there is nothing to time.
-            self.truth_changed_at = self.truth_changed_at.max(Some(now));
             if self.feed.complete && !elsewhere(self, &active.fault) {
                 changes.push(Change::all(now, ChangeKind::Healed, format!("healed: {}", active.fault)));
             }

@@ -63,7 +63,11 @@ impl Network {
         let Some(observer) = &mut self.slots[slot].observer else { return };
         match report {
             Report::Hello { .. } | Report::Leaving => {}
-            Report::Faults { faults } => self.on_faults(now, slot, faults, changes),
+            Report::Faults { faults, healed_at } => {
+                // From here on more of them may be heard again. Setting a fault changes nothing yet: who lives is as before.
+                self.truth_changed_at = self.truth_changed_at.max(healed_at.map(|at| at.min(now)));
+                self.on_faults(now, slot, faults, changes);
+            }
             Report::Snapshot { members, deliveries, links } => {
                 observer.keep_links(links);
                 self.on_snapshot(now, slot, &members, deliveries, changes);
@@ -164,13 +168,17 @@ impl Network {
         let Some(observer) = &mut self.slots[slot].observer else { return };
         observer.messages = observer.messages.saturating_add(1);
         let (life, id) = (observer.epoch, delivery.id.clone());
+        let is_origins_own = delivery.path.len() == 1;
         let node = self.slots[slot].name.clone();
         // A message is on its way from the moment it was accepted: that is a change of the truth like a kill.
         let news = self.books.deliver(slot, &node, life, delivery, source);
         self.refresh(slot);
         let Some(trace) = self.books.trace(&id) else { return };
         let accepted_at = trace.accepted_at.min(now);
-        self.truth_changed_at = self.truth_changed_at.max(Some(accepted_at));
+        // Only the origin knows when that was: in a history the first to tell of it may have had it long after.
+        if is_origins_own {
+            self.truth_changed_at = self.truth_changed_at.max(Some(accepted_at));
+        }
         if news.first && self.feed.complete {
             let text = trace.text.as_ref().map_or_else(|| format!("accepted message {id}"), |text| quote(text));
             changes.push(Change::of(accepted_at, ChangeKind::Accepted, &id.origin, text));

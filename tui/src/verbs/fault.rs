@@ -59,7 +59,7 @@ struct Told {
 /// `cut`, `loss`, `delay`.
 pub(super) async fn set(cluster: &Cluster, order: FaultOrder) -> Result<Outcome, Failure> {
     let units = members(cluster).await?;
-    let fault = fault(&order, &units)?;
+    let (fault, remark) = fault(&order, &units)?;
     let concerned: Vec<&Unit> = units.iter().filter(|unit| fault.concerns(&unit.name)).collect();
     let told = tell(cluster, &concerned, &Word::Obey(fault.clone())).await?;
     let nodes = count(told.replies.len());
@@ -71,7 +71,8 @@ pub(super) async fn set(cluster: &Cluster, order: FaultOrder) -> Result<Outcome,
         return Err(Failure::new(format!("nobody is up to obey `{fault}`")).hint("`p2pnet status` shows who is"));
     }
     let verb = if told.replies.len() == 1 { "obeys" } else { "obey" };
-    Ok(Outcome { lines: std::iter::once(format!("{fault}: {nodes} {verb} it")).chain(away(&told)).collect() })
+    let first = std::iter::once(format!("{fault}: {nodes} {verb} it"));
+    Ok(Outcome { lines: first.chain(remark).chain(away(&told)).collect() })
 }
 
 /// `heal`, `heal 7`.
@@ -138,25 +139,45 @@ pub(super) async fn faults(cluster: &Cluster) -> Result<Outcome, Failure> {
     Ok(Outcome { lines })
 }
 
-/// What was asked for, for the nodes there are.
-fn fault(order: &FaultOrder, units: &[Unit]) -> Result<Fault, Failure> {
+/// What was asked for, for the nodes there are, and what its user should know about it.
+///
+/// `cut 1-50 | 51-100` is meant to make two halves, but the bootstrap, a member like any other, would still join them: if
+/// nobody else was left out it goes with the second side. Whoever else is on neither side is named.
+fn fault(order: &FaultOrder, units: &[Unit]) -> Result<(Fault, Option<String>), Failure> {
     let set = |who: &Selector| Ok::<NodeSet, Failure>(who.resolve(units)?.iter().collect());
     let some = |who: &Option<Selector>| who.as_ref().map(set).transpose();
-    Ok(match order {
+    let mut remark = None;
+    let fault = match order {
         FaultOrder::Cut { from, to, one_way } => {
-            let from = set(from)?;
+            let (from, mut to) = (set(from)?, some(to)?);
+            if let Some(to) = to.as_mut().filter(|_| !one_way) {
+                remark = mind_the_middle(&from, to, units);
+            }
             if to.is_none() && units.iter().all(|unit| from.contains(&unit.name)) {
                 let hint = "name fewer nodes, or two sides: `cut 1-50 | 51-100`";
                 return Err(Failure::new("nobody is left to be cut off from").hint(hint));
             }
-            let cut = Cut::new(from, some(to)?, *one_way);
+            let cut = Cut::new(from, to, *one_way);
             Fault::Cut(cut.map_err(|error| Failure::new(error.to_string()).hint("for example `cut 1-50 | 51-100`"))?)
         }
         FaultOrder::Loss { percent, nodes } => Fault::Loss(Loss { percent: *percent, nodes: some(nodes)? }),
         FaultOrder::Delay { ms, jitter, nodes } => {
             Fault::Delay(Delay { ms: *ms, jitter_ms: *jitter, nodes: some(nodes)? })
         }
-    })
+    };
+    Ok((fault, remark))
+}
+
+/// Looks after nodes on neither side of a cut, which would join the two.
+fn mind_the_middle(from: &NodeSet, to: &mut NodeSet, units: &[Unit]) -> Option<String> {
+    let neither = units.iter().filter(|unit| !from.contains(&unit.name) && !to.contains(&unit.name));
+    let neither: NodeSet = neither.map(|unit| &unit.name).collect();
+    let bootstrap: NodeSet = std::iter::once(NodeName::bootstrap()).collect();
+    if neither == bootstrap {
+        *to = to.with(&bootstrap);
+        return Some("the bootstrap was named on neither side and goes with the second".to_owned());
+    }
+    (!neither.is_empty()).then(|| format!("on neither side, and still reaching both: {neither}"))
 }
 
 async fn tell(cluster: &Cluster, units: &[&Unit], word: &Word) -> Result<Told, Failure> {
@@ -222,9 +243,14 @@ mod tests {
         std::iter::once(unit(NodeName::bootstrap(), Role::Bootstrap)).chain(peers).collect()
     }
 
+    fn said_of(line: &str) -> Option<String> {
+        let Ok(crate::verb::Verb::Fault(order)) = crate::fault::read(&[line], false) else { panic!("{line}") };
+        fault(&order, &units(10)).unwrap().1
+    }
+
     fn made(line: &str) -> Result<String, Failure> {
         match crate::fault::read(&[line], false)? {
-            crate::verb::Verb::Fault(order) => fault(&order, &units(10)).map(|fault| fault.to_string()),
+            crate::verb::Verb::Fault(order) => fault(&order, &units(10)).map(|(fault, _)| fault.to_string()),
             other => panic!("{other:?}"),
         }
     }
@@ -235,6 +261,18 @@ mod tests {
         assert_eq!(made("cut 7 oneway").unwrap(), "cut 7 oneway");
         assert_eq!(made("loss 30% *").unwrap(), "loss 30% bootstrap 1-10");
         assert_eq!(made("delay 100ms±30ms 3").unwrap(), "delay 100±30ms 3");
+    }
+
+    /// Seen on screen: `cut 1-6 | 7-12` cut nothing in two, because everybody still met at the bootstrap.
+    #[test]
+    fn the_bootstrap_does_not_join_the_halves_of_a_cut_through_all_nodes() {
+        assert_eq!(made("cut 1-5 | 6-10").unwrap(), "cut 1-5 | bootstrap 6-10");
+        assert!(said_of("cut 1-5 | 6-10").unwrap().contains("goes with the second"));
+        assert_eq!(made("cut 1-5 bootstrap | 6-10").unwrap(), "cut bootstrap 1-5 | 6-10");
+        assert_eq!(made("cut 1-5 | 6-9").unwrap(), "cut 1-5 | 6-9");
+        assert_eq!(said_of("cut 1-5 | 6-9").unwrap(), "on neither side, and still reaching both: bootstrap 10");
+        assert_eq!(made("cut 1-5 | 6-10 oneway").unwrap(), "cut 1-5 | 6-10 oneway");
+        assert_eq!((said_of("cut 1-5 bootstrap | 6-10"), said_of("cut 7")), (None, None));
     }
 
     #[test]

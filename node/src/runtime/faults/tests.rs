@@ -1,4 +1,4 @@
-use p2pnet_shared::{UnixMillis, fault::Cut};
+use p2pnet_shared::fault::Cut;
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::{sync::mpsc, time::timeout};
 
@@ -13,7 +13,7 @@ fn fault(json: &str) -> Fault {
 }
 
 fn faults(me: &str, set: &[&str]) -> Faults {
-    let faults = Faults::none(node(me));
+    let mut faults = Faults::none(node(me));
     for json in set {
         faults.carry_out(FaultOrder::Set(fault(json)), UnixMillis(1)).unwrap();
     }
@@ -33,7 +33,7 @@ fn the_same_fault_again_is_one_fault_and_another_loss_takes_its_place() {
 
 #[test]
 fn more_faults_than_the_limit_are_refused_and_nothing_changes() {
-    let faults = faults("node1", &[]);
+    let mut faults = faults("node1", &[]);
     for other in 0..FAULTS_MAX {
         let cut = Cut::new("1".parse().unwrap(), Some(format!("{}", other + 2).parse().unwrap()), false).unwrap();
         faults.carry_out(FaultOrder::Set(Fault::Cut(cut)), UnixMillis(1)).unwrap();
@@ -44,20 +44,23 @@ fn more_faults_than_the_limit_are_refused_and_nothing_changes() {
 
 #[test]
 fn a_node_without_a_part_in_a_fault_says_so() {
-    let faults = faults("node9", &[]);
+    let mut faults = faults("node9", &[]);
     let refused = faults.carry_out(FaultOrder::Set(fault(CUT)), UnixMillis(1)).unwrap_err();
     assert_eq!(refused.to_string(), "this fault has no part for `node9`; send it to the nodes it names");
 }
 
 #[test]
 fn whoever_is_spared_is_reached_again_and_a_fault_without_hold_is_gone() {
-    let faults = faults("node1", &[CUT]);
-    let cut = |peer: &str| faults.rules.borrow().cuts_out(Some(&node(peer)));
+    let mut faults = faults("node1", &[CUT]);
+    let rules = faults.watch();
+    let cut = |peer: &str| rules.borrow().cuts_out(Some(&node(peer)));
     assert!(cut("node4") && cut("node5") && !cut("node2"));
     faults.carry_out(FaultOrder::Spare("4".parse().unwrap()), UnixMillis(2)).unwrap();
     assert!(!cut("node4") && cut("node5"));
-    faults.carry_out(FaultOrder::Spare("5-6".parse().unwrap()), UnixMillis(2)).unwrap();
-    assert_eq!(faults.count(), 0);
+    faults.carry_out(FaultOrder::Spare("5-6".parse().unwrap()), UnixMillis(3)).unwrap();
+    assert_eq!((faults.count(), faults.healed_at), (0, Some(UnixMillis(3))));
+    faults.carry_out(FaultOrder::Heal, UnixMillis(9)).unwrap();
+    assert_eq!(faults.healed_at, Some(UnixMillis(3)), "there was nothing to heal");
 }
 
 #[test]
@@ -116,7 +119,7 @@ async fn a_delayed_link_keeps_order_and_has_many_frames_on_their_way() {
 
 #[tokio::test]
 async fn a_cut_link_stands_still_until_it_is_healed() {
-    let faults = faults("node1", &[CUT]);
+    let mut faults = faults("node1", &[CUT]);
     let mut pace = Pace::new(faults.watch(), node("node4"), 64, Duration::from_secs(1));
     let (queue, mut frames) = mpsc::channel(64);
     queue.try_send(vec![7]).unwrap();
