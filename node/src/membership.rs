@@ -47,7 +47,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 use p2pnet_shared::{
     Epoch, NodeName, ViewDigest,
     telemetry::MemberEvent,
-    wire::membership::{Claim, Datagram, Message},
+    wire::membership::{Claim, Datagram, Message, Status},
 };
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
@@ -362,6 +362,11 @@ impl State {
             return;
         }
         self.last_heard = now;
+        let mine = |claim: &Claim| claim.member == self.me.name && claim.epoch == self.me.epoch;
+        if claims.iter().any(|claim| mine(claim) && claim.status == Status::Dead) && self.table.is_live(&name) {
+            // They have waited for our word and not heard it: what we miss of theirs proves little.
+            self.frozen_until = self.frozen_until.max(now + self.config.freeze);
+        }
         let full_state = matches!(message, Message::State { .. });
         let mut corrections = Vec::new();
         for claim in claims {

@@ -72,7 +72,7 @@ impl State {
             since: now,
             accusers: Vec::new(),
         };
-        announce(MemberEventKind::Joined, &member, None, effects);
+        announce(MemberEventKind::Joined, &member, None, false, effects);
         self.table.insert(member, &mut self.rng);
         match claim.status {
             Status::Alive => self.tell(now, claim, effects),
@@ -94,7 +94,7 @@ impl State {
         if former_life && held.status.is_live() {
             // Out of the table as well as out of the reader's set, so that what follows is a return.
             let ended = Member { status: Status::Dead, ..held.clone() };
-            announce(MemberEventKind::Died, &ended, None, effects);
+            announce(MemberEventKind::Died, &ended, None, true, effects);
             self.table.update(&held.name, &mut self.rng, |row| row.member.status = Status::Dead);
         }
         let suspicion = (claim.status == Status::Suspect)
@@ -118,29 +118,37 @@ impl State {
             }
             row.suspicion = suspicion;
         });
-        self.announce_change(now, was_live, held.status, &claim, effects);
+        self.announce_change(now, was_live, &held, &claim, effects);
         if let Some(due) = deadline {
             self.set_suspicion_timer(now, &claim.member, due, effects);
         }
     }
 
     /// Says what a belief changed, as [`MemberEventKind`]s that alternate in and out of the believed-alive set.
-    fn announce_change(&mut self, now: Millis, was_live: bool, held: Status, claim: &Claim, effects: &mut Vec<Effect>) {
+    fn announce_change(
+        &mut self,
+        now: Millis,
+        was_live: bool,
+        held: &Member,
+        claim: &Claim,
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(member) = self.table.get(&claim.member) else { return };
         if !was_live && claim.status.is_live() {
             let back = Member { status: Status::Alive, ..member.clone() };
-            announce(MemberEventKind::CameBack, &back, None, effects);
+            announce(MemberEventKind::CameBack, &back, None, claim.epoch > held.epoch, effects);
         }
         match claim.status {
-            Status::Alive if was_live && held == Status::Suspect => {
-                announce(MemberEventKind::Refuted, member, None, effects);
+            Status::Alive if was_live && held.status == Status::Suspect => {
+                let accused = Member { accusers: held.accusers.clone(), ..member.clone() };
+                announce(MemberEventKind::Refuted, &accused, held.accusers.first().cloned(), false, effects);
             }
-            Status::Suspect => announce(MemberEventKind::Suspected, member, claim.accuser.clone(), effects),
+            Status::Suspect => announce(MemberEventKind::Suspected, member, claim.accuser.clone(), false, effects),
             Status::Dead if was_live => {
-                announce(MemberEventKind::Died, member, member.accusers.first().cloned(), effects);
+                announce(MemberEventKind::Died, member, member.accusers.first().cloned(), false, effects);
                 self.on_death(now);
             }
-            Status::Left if was_live => announce(MemberEventKind::Left, member, None, effects),
+            Status::Left if was_live => announce(MemberEventKind::Left, member, None, false, effects),
             _ => {}
         }
     }
@@ -186,10 +194,6 @@ impl State {
             return None;
         }
         let accused = claim.status != Status::Alive;
-        if claim.epoch == self.me.epoch && claim.status == Status::Dead && claim.incarnation >= self.incarnation {
-            // They have waited for our word and not heard it, so what we miss of theirs proves little.
-            self.frozen_until = self.frozen_until.max(now + self.config.freeze);
-        }
         if claim.epoch == self.me.epoch && (claim.incarnation, accused) > (self.incarnation, false) {
             self.incarnation = claim.incarnation.saturating_add(1);
             self.worsen_health(1);
@@ -264,6 +268,13 @@ pub(super) fn as_suspicion(claim: Claim) -> Claim {
     }
 }
 
-fn announce(kind: MemberEventKind, member: &Member, accuser: Option<NodeName>, effects: &mut Vec<Effect>) {
-    effects.push(Effect::Announce(MemberEvent { kind, row: member.row(), accuser }));
+fn announce(
+    kind: MemberEventKind,
+    member: &Member,
+    accuser: Option<NodeName>,
+    new_life: bool,
+    effects: &mut Vec<Effect>,
+) {
+    let accusers = if accuser.is_some() { u8::try_from(member.accusers.len()).unwrap_or(u8::MAX) } else { 0 };
+    effects.push(Effect::Announce(MemberEvent { kind, row: member.row(), accuser, accusers, new_life }));
 }

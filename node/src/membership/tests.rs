@@ -3,6 +3,7 @@
 
 mod arbitrary;
 mod base;
+mod crowd;
 mod meeting;
 mod probing;
 mod rumours;
