@@ -130,6 +130,8 @@ struct Node {
     pending: VecDeque<Input>,
     /// What the broadcast has been told of each live member.
     told: BTreeMap<NodeName, (SocketAddr, Epoch)>,
+    /// When live members may be named to it again.
+    told_again: Millis,
     live: watch::Sender<usize>,
     ever_joined: bool,
     namesake_noticed: bool,
@@ -178,6 +180,7 @@ impl Node {
                 Some(Wake::Membership(timer)) => self.feed(Input::Membership(membership::Input::TimerFired(timer))),
                 Some(Wake::Broadcast(timer)) => self.feed(Input::Broadcast(broadcast::Input::TimerFired(timer))),
                 Some(Wake::View) => self.report_view(),
+                Some(Wake::Links) => self.report_links(),
                 Some(Wake::Load) => self.report_load(),
                 None => return,
             }
@@ -239,6 +242,8 @@ impl Node {
                     let mut effects = Vec::new();
                     self.broadcast.handle(self.clock.now(), input, &mut effects);
                     self.carry_out_broadcast(effects);
+                    self.notice_links();
+                    self.tell_members_again();
                 }
             }
         }

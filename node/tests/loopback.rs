@@ -9,7 +9,7 @@ use p2pnet_node::{config::DataFolder, start};
 use p2pnet_shared::{
     Epoch, NodeName,
     telemetry::Report,
-    wire::{Codec, Hello, LINK_PREFACE, membership::Status},
+    wire::{Codec, Hello, LINK_PREFACE, broadcast::Via, membership::Status},
 };
 use support::{
     all_agree, all_linked, get, live, messages, network, network_of, post, settings, status, status_of, until,
@@ -243,7 +243,7 @@ async fn a_gateway_is_told_everything_again_on_each_link_and_the_goodbye_last() 
     assert_eq!(hello, Hello { name: node.name.clone(), epoch: node.epoch });
     let expected = Report::Hello { id: node.id, epoch: node.epoch, addr: node.addr };
     assert_eq!(first.frame::<Report>().await, Some(expected));
-    assert_eq!(first.frame().await, Some(Report::Snapshot { members: vec![], deliveries: vec![] }));
+    assert_eq!(first.frame().await, Some(Report::Snapshot { members: vec![], deliveries: vec![], links: vec![] }));
 
     let mut other = settings("told", "node2");
     other.secret.clone_from(&reporting.secret);
@@ -252,14 +252,16 @@ async fn a_gateway_is_told_everything_again_on_each_link_and_the_goodbye_last() 
     first.until(|report| matches!(report, Report::Member { event, .. } if event.row.member == other.name)).await;
     let both = [&node.name, &other.name].into_iter().collect();
     first.until(|report| matches!(report, Report::View { digest, .. } if *digest == both)).await;
+    all_linked(std::slice::from_ref(&node)).await;
     assert_eq!(post(&node, "/broadcast", r#"{"msg":"apple"}"#).await.0, 202);
     first.until(|report| matches!(report, Report::Delivered(d) if d.text.as_deref() == Some("apple"))).await;
 
     drop(first);
     let (mut second, _) = Told::accept(&gateway, &codec).await;
     assert!(matches!(second.frame::<Report>().await, Some(Report::Hello { .. })));
-    let Some(Report::Snapshot { members, deliveries }) = second.frame().await else { panic!("no snapshot") };
-    assert_eq!((members.len(), deliveries.len()), (1, 1));
+    let Some(Report::Snapshot { members, deliveries, links }) = second.frame().await else { panic!("no snapshot") };
+    assert_eq!((members.len(), deliveries.len(), deliveries[0].via), (1, 1, Via::Own));
+    assert_eq!(links.iter().map(|link| &link.peer).collect::<Vec<_>>(), [&other.name]);
     node.stop().await;
     let mut last = None;
     while let Some(report) = second.frame::<Report>().await {

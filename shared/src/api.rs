@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     id::{Epoch, MessageId, NodeName, UnixMillis},
-    wire::membership::Status,
+    wire::{broadcast::Via, membership::Status},
 };
 
 /// Largest body of any request but an upload, bytes.
@@ -186,6 +186,12 @@ pub struct ReceivedMessage {
     pub path: Vec<NodeName>,
     /// Milliseconds since 1970.
     pub received_at: UnixMillis,
+    /// How it came: `own`, `push`, `graft`, `repair`.
+    #[serde(default)]
+    pub via: Via,
+    /// A later message of the same origin was delivered here before it.
+    #[serde(default)]
+    pub late: bool,
 }
 
 /// `POST /gossip`: names of peers, passed on at random.

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::{
     id::{Epoch, MessageId, NodeName, UnixMillis},
     view::ViewDigest,
-    wire::membership::Status,
+    wire::{broadcast::Via, membership::Status},
 };
 
 /// One member as a node holds it.
@@ -126,6 +126,19 @@ pub struct Delivery {
     pub at: UnixMillis,
     /// What was said; carried where the path is at most two names long, so that not every node repeats 8 KiB.
     pub text: Option<String>,
+    /// How it came.
+    pub via: Via,
+    /// A later message of the same origin was delivered here before it.
+    pub late: bool,
+}
+
+/// A link to an overlay neighbour, as one of its two ends has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverlayLink {
+    /// The neighbour.
+    pub peer: NodeName,
+    /// New messages are pushed over it; otherwise they are only announced.
+    pub eager: bool,
 }
 
 /// What a node costs and how it feels. Sent every few seconds.
@@ -143,8 +156,18 @@ pub struct Load {
     pub links: u32,
     /// Bytes of membership datagrams sent since the node started.
     pub datagram_bytes_sent: u64,
-    /// Broadcast frames received that were already known, since the node started.
+    /// Members the overlay keeps in reserve: its passive view.
+    pub passive: u32,
+    /// Frames with a message received, since the node started.
+    pub payload_frames: u64,
+    /// Those among them whose message was already known.
     pub redundant_frames: u64,
+    /// Messages announced to this node by their ids, since it started.
+    pub announced: u64,
+    /// Messages this node asked for by their ids, since it started.
+    pub grafts: u64,
+    /// Links this node took out of its tree or was told to, since it started.
+    pub prunes: u64,
     /// Frames and datagrams dropped since the node started: full queues and bytes that did not decode.
     pub dropped: u64,
 }
@@ -168,6 +191,8 @@ pub enum Report {
         members: Vec<MemberRow>,
         /// The recent messages.
         deliveries: Vec<Delivery>,
+        /// The overlay links, sorted by peer.
+        links: Vec<OverlayLink>,
     },
     /// The member table changed.
     Member {
@@ -185,6 +210,13 @@ pub enum Report {
     },
     /// A broadcast arrived or was accepted here.
     Delivered(Delivery),
+    /// The overlay links changed. Told a few times a second at most, so changes that were undone in between are not seen.
+    Links {
+        /// All of them, sorted by peer.
+        links: Vec<OverlayLink>,
+        /// When the last of the changes happened.
+        at: UnixMillis,
+    },
     /// Cost and health.
     Load(Load),
     /// The node is going away by its own will.
@@ -245,14 +277,16 @@ mod tests {
         let event =
             MemberEvent { kind: MemberEventKind::Suspected, row: row.clone(), accuser, accusers: 1, new_life: false };
         let id = MessageId { origin: NodeName::numbered(4), epoch: Epoch(7), seq: 1 };
-        let delivery =
-            Delivery { id, path: vec![NodeName::numbered(4)], at: UnixMillis(8), text: Some("apple".into()) };
+        let (path, text) = (vec![NodeName::numbered(4)], Some("apple".into()));
+        let delivery = Delivery { id, path, at: UnixMillis(8), text, via: Via::Graft, late: true };
+        let links = vec![OverlayLink { peer: NodeName::numbered(5), eager: true }];
         let reports = [
             Report::Hello { id: Uuid::nil(), epoch: Epoch(5), addr: "[::1]:5000".parse().unwrap() },
-            Report::Snapshot { members: vec![row], deliveries: vec![delivery.clone()] },
+            Report::Snapshot { members: vec![row], deliveries: vec![delivery.clone()], links: links.clone() },
             Report::Member { event, at: UnixMillis(17) },
             Report::View { digest: ViewDigest { members: 3, hash: u64::MAX }, at: UnixMillis(18) },
             Report::Delivered(delivery),
+            Report::Links { links, at: UnixMillis(19) },
             Report::Load(Load::default()),
             Report::Leaving,
         ];

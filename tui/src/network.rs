@@ -36,7 +36,10 @@ mod truth;
 
 use std::collections::HashMap;
 
-use p2pnet_shared::{MessageId, NetworkName, NodeName, UnixMillis, telemetry::FeedLine};
+use p2pnet_shared::{
+    MessageId, NetworkName, NodeName, UnixMillis,
+    telemetry::{FeedLine, OverlayLink},
+};
 
 use self::{
     bits::Bits,
@@ -149,6 +152,13 @@ impl Network {
     pub fn believes(&self, observer: &NodeName, member: &NodeName) -> Option<bool> {
         let observer = self.slots[*self.index.get(observer)?].observer.as_ref().filter(|o| o.has_view)?;
         Some(self.index.get(member).is_some_and(|slot| observer.alive.contains(*slot)))
+    }
+
+    /// The overlay links of a node by its own last word, sorted by peer; none while it has not reported. The other end may
+    /// see a link otherwise for as long as a report is under way.
+    pub fn links(&self, node: &NodeName) -> impl Iterator<Item = &OverlayLink> {
+        let observer = self.index.get(node).and_then(|slot| self.slots[*slot].observer.as_ref());
+        observer.into_iter().flat_map(|observer| &observer.links)
     }
 
     /// The recent broadcasts, oldest first.

@@ -122,6 +122,14 @@ pub(super) struct Seen {
 }
 
 impl Seen {
+    /// Whether a number is new, and would be let in unless there are too many gaps.
+    pub(super) fn would_take(&self, life: &Life, seq: u64, named: Option<Epoch>) -> bool {
+        match self.window(life) {
+            Some(window) => seq != u64::MAX && !window.has(seq) && seq - window.through <= DISTANCE_MAX,
+            None => (1..=DISTANCE_MAX).contains(&seq) && self.has_room(life, named),
+        }
+    }
+
     /// Notes one number. `named` is the life that the membership knows of this origin, if it knows any.
     pub(super) fn note(&mut self, life: &Life, seq: u64, named: Option<Epoch>) -> Noted {
         if let Some(window) = self.window_mut(life) {
@@ -145,6 +153,15 @@ impl Seen {
                 self.open(life, named, window);
             }
         }
+    }
+
+    /// Whether something later of the same origin was seen before this number.
+    pub(super) fn is_late(&self, life: &Life, seq: u64) -> bool {
+        self.origins.get(&life.origin).is_some_and(|lives| {
+            let newest = lives.windows.last_key_value().map(|(epoch, _)| *epoch);
+            let beyond = |window: &Window| window.beyond.last().is_some_and(|(_, last)| *last > seq);
+            newest.is_some_and(|newest| newest > life.epoch) || lives.windows.get(&life.epoch).is_some_and(beyond)
+        })
     }
 
     /// Whether this life has a gap.

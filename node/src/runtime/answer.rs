@@ -154,11 +154,17 @@ impl Node {
         text.gauge("uptime_ms", "Milliseconds since the node started.", self.clock.now().0);
         text.gauge("rss_bytes", "Resident memory.", rss_bytes());
         text.counter("cpu_ms_total", "Processor time used, milliseconds.", cpu_ms());
-        text.counter(
-            "redundant_frames_total",
-            "Broadcasts that were already known.",
-            self.broadcast.redundant_frames(),
-        );
+        text.gauge("passive_view", "Members the overlay keeps in reserve.", self.broadcast.passive().count());
+        let counts = self.broadcast.counts();
+        for (name, help, count) in [
+            ("payload_frames_total", "Frames with a broadcast received.", counts.payload),
+            ("redundant_frames_total", "Broadcasts that were already known.", counts.redundant),
+            ("announced_total", "Broadcasts announced to this node by their ids.", counts.announced),
+            ("grafts_total", "Broadcasts this node asked for by their ids.", counts.grafts),
+            ("prunes_total", "Links taken out of the tree.", counts.prunes),
+        ] {
+            text.counter(name, help, count);
+        }
         text.counters(&self.counters);
         text.finish()
     }

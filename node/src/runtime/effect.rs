@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use p2pnet_shared::{
     api::ReceivedMessage,
-    telemetry::{Load, MemberEvent, MemberEventKind, MemberRow, Report},
+    telemetry::{Load, MemberEvent, MemberEventKind, MemberRow, OverlayLink, Report},
     wire::membership::Message as SwimMessage,
 };
-use rand::RngExt;
+use rand::{RngExt, seq::IteratorRandom};
 
 use super::{
-    Input, Node, link,
+    Input, Node,
+    link::{self, Sent},
     metrics::{cpu_ms, rss_bytes},
-    telemetry::{LOAD_PERIOD, VIEW_PERIOD, delivery, recent},
+    telemetry::{LINKS_PERIOD, LOAD_PERIOD, VIEW_PERIOD, delivery, recent},
     timers::Wake,
 };
 use crate::{
@@ -20,6 +21,11 @@ use crate::{
     membership::{self, Member},
     time::Millis,
 };
+
+/// Live members are named again to the broadcast at most this often.
+const TOLD_AGAIN_PERIOD: Millis = Millis(1_000);
+/// The broadcast is asked whether it wants that at most this often: the answer is almost always no.
+const ASK_PERIOD: Millis = Millis(200);
 
 impl Node {
     pub(super) fn carry_out_membership(&mut self, effects: Vec<membership::Effect>) {
@@ -51,9 +57,16 @@ impl Node {
         for effect in effects {
             match effect {
                 broadcast::Effect::Send { to, frame } => {
-                    if !self.links.send(&to, &frame) {
-                        tracing::warn!(node = %self.me.name, peer = %to, "a link's queue was full; the link is closed");
-                        self.pending.push_back(Input::Broadcast(broadcast::Input::LinkDown { peer: to }));
+                    match self.links.send(&to, &frame) {
+                        Sent::Fine => {}
+                        // Told before anything else: the next message is to find the link marked.
+                        Sent::Crowded => {
+                            self.pending.push_front(Input::Broadcast(broadcast::Input::LinkCrowded { peer: to }));
+                        }
+                        Sent::Overflowed => {
+                            tracing::warn!(node = %self.me.name, peer = %to, "a link's queue was full; the link is closed");
+                            self.pending.push_back(Input::Broadcast(broadcast::Input::LinkDown { peer: to }));
+                        }
                     }
                 }
                 broadcast::Effect::Connect { peer, addr } => self.links.dial(peer, addr),
@@ -81,6 +94,7 @@ impl Node {
         self.pending.extend(news.into_iter().map(|news| match news {
             link::News::Up(peer) => Input::Broadcast(broadcast::Input::LinkUp { peer }),
             link::News::Down(peer) => Input::Broadcast(broadcast::Input::LinkDown { peer }),
+            link::News::Clear(peer) => Input::Broadcast(broadcast::Input::LinkClear { peer }),
             link::News::Lost(peer, epoch) => Input::Membership(membership::Input::LinkLost { peer, epoch }),
             link::News::Frame(from, frame) => Input::Broadcast(broadcast::Input::Received { from, frame }),
         }));
@@ -143,9 +157,10 @@ impl Node {
     }
 
     fn on_delivered(&mut self, message: broadcast::Message) {
-        let broadcast::Message { id, path, text } = message;
+        let broadcast::Message { id, path, text, via, late } = message;
         let from = id.origin.clone();
-        let message = Arc::new(ReceivedMessage { id, msg: text, from, path, received_at: self.clock.wall() });
+        let message =
+            Arc::new(ReceivedMessage { id, msg: text, from, path, received_at: self.clock.wall(), via, late });
         self.counters.delivered.add(1);
         tracing::debug!(node = %self.me.name, id = %message.id, hops = message.path.len(), "a message arrived");
         let delivery = delivery(&message);
@@ -171,7 +186,7 @@ impl Node {
         let members = self.membership.members().map(row).collect();
         let first = [
             Report::Hello { id: self.id, epoch: self.me.epoch, addr: self.me.addr },
-            Report::Snapshot { members, deliveries: recent(&self.log) },
+            Report::Snapshot { members, deliveries: recent(&self.log), links: self.overlay_links() },
             Report::View { digest: self.membership.digest(), at: self.reporter.view_changed_at() },
             Report::Load(self.load()),
         ];
@@ -184,6 +199,41 @@ impl Node {
         if let Some(at) = self.reporter.take_view_change() {
             self.report(Report::View { digest: self.membership.digest(), at });
         }
+    }
+
+    /// Sees to it that the overlay's links are reported once they have changed.
+    pub(super) fn notice_links(&mut self) {
+        let clock = self.clock;
+        if self.reporter.links_seen(self.broadcast.links_version(), || clock.wall()) {
+            self.timers.set(clock.now() + LINKS_PERIOD, Wake::Links);
+        }
+    }
+
+    /// Names some live members again when the overlay's reserve is short, at most once a second.
+    pub(super) fn tell_members_again(&mut self) {
+        let now = self.clock.now();
+        if now < self.told_again {
+            return;
+        }
+        let wanted = self.broadcast.wants_members(now);
+        self.told_again = now + if wanted == 0 { ASK_PERIOD } else { TOLD_AGAIN_PERIOD };
+        if wanted > 0 {
+            let some = self.told.iter().map(|(name, at)| (name.clone(), *at)).sample(&mut self.rng, wanted);
+            self.pending.extend(
+                some.into_iter()
+                    .map(|(peer, (addr, epoch))| Input::Broadcast(broadcast::Input::MemberUp { peer, addr, epoch })),
+            );
+        }
+    }
+
+    pub(super) fn report_links(&mut self) {
+        if let Some(at) = self.reporter.take_links_change() {
+            self.report(Report::Links { links: self.overlay_links(), at });
+        }
+    }
+
+    fn overlay_links(&self) -> Vec<OverlayLink> {
+        self.broadcast.links().map(|(peer, eager)| OverlayLink { peer, eager }).collect()
     }
 
     pub(super) fn report_load(&mut self) {
@@ -203,6 +253,7 @@ impl Node {
     }
 
     fn load(&mut self) -> Load {
+        let counts = self.broadcast.counts();
         Load {
             rss_bytes: rss_bytes(),
             cpu_ms: cpu_ms(),
@@ -210,7 +261,12 @@ impl Node {
             health: self.membership.health(),
             links: u32::try_from(self.broadcast.neighbours().count()).unwrap_or(u32::MAX),
             datagram_bytes_sent: self.counters.datagram_bytes_out.get(),
-            redundant_frames: self.broadcast.redundant_frames(),
+            passive: u32::try_from(self.broadcast.passive().count()).unwrap_or(u32::MAX),
+            payload_frames: counts.payload,
+            redundant_frames: counts.redundant,
+            announced: counts.announced,
+            grafts: counts.grafts,
+            prunes: counts.prunes,
             dropped: self.counters.dropped(),
         }
     }

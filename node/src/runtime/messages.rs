@@ -50,7 +50,7 @@ fn cost(message: &ReceivedMessage) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use p2pnet_shared::{Epoch, NodeName, UnixMillis};
+    use p2pnet_shared::{Epoch, NodeName, UnixMillis, wire::broadcast::Via};
 
     use super::*;
 
@@ -58,7 +58,15 @@ mod tests {
         let from = NodeName::numbered(1);
         let id = MessageId { origin: from.clone(), epoch: Epoch(1), seq };
         let path = vec![from.clone()];
-        Arc::new(ReceivedMessage { id, msg: text.to_owned(), from, path, received_at: UnixMillis(seq) })
+        Arc::new(ReceivedMessage {
+            id,
+            msg: text.to_owned(),
+            from,
+            path,
+            received_at: UnixMillis(seq),
+            via: Via::Push,
+            late: false,
+        })
     }
 
     #[test]

@@ -37,6 +37,8 @@ use crate::{
 
 /// Views are reported at most this often.
 pub(super) const VIEW_PERIOD: Millis = Millis(100);
+/// Overlay links are reported at most this often.
+pub(super) const LINKS_PERIOD: Millis = Millis(300);
 /// Load is reported this often, give or take a fifth.
 pub(super) const LOAD_PERIOD: Millis = Millis(5_000);
 /// A text travels where the path is at most this long: the origin and the first to have it.
@@ -54,12 +56,21 @@ pub(super) struct Reporter {
     view_changed_at: UnixMillis,
     /// That has not been reported yet.
     view_unreported: bool,
+    /// Which state of the overlay's links was seen last, when it was new, and whether a report of it is under way.
+    links_seen: (u64, UnixMillis),
+    links_unreported: bool,
 }
 
 impl Reporter {
     /// Of a node whose view began, with itself alone, at `started`.
     pub(super) fn new(started: UnixMillis) -> Self {
-        Self { queue: None, view_changed_at: started, view_unreported: false }
+        Self {
+            queue: None,
+            view_changed_at: started,
+            view_unreported: false,
+            links_seen: (0, started),
+            links_unreported: false,
+        }
     }
 
     /// When the set of those believed alive last changed.
@@ -109,6 +120,20 @@ impl Reporter {
         std::mem::take(&mut self.view_unreported).then_some(self.view_changed_at)
     }
 
+    /// The overlay's links were seen in their state number `version`; true if a timer is to be set for reporting them.
+    pub(super) fn links_seen(&mut self, version: u64, now: impl FnOnce() -> UnixMillis) -> bool {
+        if self.links_seen.0 == version {
+            return false;
+        }
+        self.links_seen = (version, now());
+        !std::mem::replace(&mut self.links_unreported, true)
+    }
+
+    /// When the links last changed, once per report.
+    pub(super) fn take_links_change(&mut self) -> Option<UnixMillis> {
+        std::mem::take(&mut self.links_unreported).then_some(self.links_seen.1)
+    }
+
     /// No more reports: what is queued is still written.
     pub(super) fn end(&mut self) {
         self.queue = None;
@@ -118,7 +143,14 @@ impl Reporter {
 /// A delivery as it is reported.
 pub(super) fn delivery(message: &p2pnet_shared::api::ReceivedMessage) -> Delivery {
     let text = (message.path.len() <= TEXT_PATH_MAX).then(|| message.msg.clone());
-    Delivery { id: message.id.clone(), path: message.path.clone(), at: message.received_at, text }
+    Delivery {
+        id: message.id.clone(),
+        path: message.path.clone(),
+        at: message.received_at,
+        text,
+        via: message.via,
+        late: message.late,
+    }
 }
 
 /// The recent deliveries, as many of the newest as leave room for the members in one frame, oldest first.

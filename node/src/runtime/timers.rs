@@ -19,6 +19,8 @@ pub(super) enum Wake {
     Broadcast(broadcast::Timer),
     /// A view that changed is due to be reported.
     View,
+    /// Overlay links that changed are due to be reported.
+    Links,
     /// A load report is due.
     Load,
 }

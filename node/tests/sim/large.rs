@@ -58,6 +58,7 @@ impl Network {
     pub(crate) fn rebase(&mut self) {
         let Some(first) = self.nodes.iter().find_map(|node| node.peer.as_ref()) else { return };
         let base = Arc::new(Base::from(&first.membership));
+        self.watcher.trace.rebased = true;
         for peer in self.nodes.iter_mut().filter_map(|node| node.peer.as_mut()) {
             peer.membership.rebase(Arc::clone(&base));
         }

@@ -13,8 +13,11 @@ use std::{
 use bytes::Bytes;
 use p2pnet_shared::{
     Epoch, MessageId, NodeName, UnixMillis, ViewDigest,
-    telemetry::{Delivery, FeedLine, Load, MemberRow, Report},
-    wire::{broadcast::PATH_MAX, membership::Status},
+    telemetry::{Delivery, FeedLine, Load, MemberRow, OverlayLink, Report},
+    wire::{
+        broadcast::{PATH_MAX, Via},
+        membership::Status,
+    },
 };
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -25,6 +28,8 @@ pub(super) const NODES_MAX: usize = 2_048;
 pub(super) const NAMES_MAX: usize = 8_192;
 /// Messages remembered at most; the oldest is forgotten for a new one.
 pub(super) const MESSAGES_MAX: usize = 1_000;
+/// Overlay links remembered of one node; a node has 8 unless it was told otherwise.
+pub(super) const LINKS_MAX: usize = 64;
 /// Lines waiting for one reader of the feed. When full, the queue is thrown away and the reader starts over with
 /// `Overrun` and a new history: it never silently misses a line.
 pub(super) const READER_LINES_MAX: usize = 4_096;
@@ -70,6 +75,8 @@ struct Arrival {
     message: u64,
     path: Box<[u16]>,
     at: UnixMillis,
+    via: Via,
+    late: bool,
     /// How often this life of the node reported it; once, unless something is wrong.
     copies: u8,
 }
@@ -80,6 +87,7 @@ struct NodeState {
     rows: Vec<Row>,
     has_snapshot: bool,
     view: Option<(ViewDigest, UnixMillis)>,
+    links: Vec<OverlayLink>,
     load: Option<Load>,
     arrivals: VecDeque<Arrival>,
     /// The link it reports over; `None` while there is none.
@@ -188,7 +196,11 @@ impl Store {
         let mut say = |report| write_line(&mut out, &FeedLine::Report { node: name.clone(), report });
         say(Report::Hello { id, epoch, addr });
         if state.has_snapshot {
-            say(Report::Snapshot { members: self.member_rows(state), deliveries: self.deliveries(state) });
+            say(Report::Snapshot {
+                members: self.member_rows(state),
+                deliveries: self.deliveries(state),
+                links: state.links.clone(),
+            });
         }
         if let Some((digest, at)) = state.view {
             say(Report::View { digest, at });
@@ -211,13 +223,14 @@ impl Store {
                 let state = self.node(link);
                 *state = NodeState { hello: Some((*id, *epoch, *addr)), link: state.link, ..NodeState::default() };
             }
-            Report::Snapshot { members, deliveries } => {
+            Report::Snapshot { members, deliveries, links } => {
                 let mut rows = Vec::new();
                 for row in members {
                     set_row(&mut rows, self.intern(&row.member)?, row);
                 }
                 let state = self.node(link);
                 (state.rows, state.has_snapshot) = (rows, true);
+                keep_links(state, links);
                 state.arrivals.clear();
                 for delivery in deliveries {
                     self.arrive(link, delivery)?;
@@ -229,6 +242,7 @@ impl Store {
             }
             Report::View { digest, at } => self.node(link).view = Some((*digest, *at)),
             Report::Delivered(delivery) => self.arrive(link, delivery)?,
+            Report::Links { links, .. } => keep_links(self.node(link), links),
             Report::Load(load) => self.node(link).load = Some(load.clone()),
             Report::Leaving => self.node(link).leaving = true,
         }
@@ -253,7 +267,14 @@ impl Store {
         let arrivals = &mut self.node(link).arrivals;
         match arrivals.iter_mut().rev().find(|arrival| arrival.message == message) {
             Some(again) => again.copies = again.copies.saturating_add(1),
-            None => arrivals.push_back(Arrival { message, path, at: delivery.at, copies: 1 }),
+            None => arrivals.push_back(Arrival {
+                message,
+                path,
+                at: delivery.at,
+                via: delivery.via,
+                late: delivery.late,
+                copies: 1,
+            }),
         }
         while arrivals.len() > MESSAGES_MAX || arrivals.front().is_some_and(|arrival| arrival.message < from) {
             arrivals.pop_front();
@@ -295,6 +316,8 @@ impl Store {
                 path: arrival.path.iter().map(|name| self.names[usize::from(*name)].clone()).collect(),
                 at: arrival.at,
                 text: message.text.as_ref().filter(|_| with_text).map(ToString::to_string),
+                via: arrival.via,
+                late: arrival.late,
             };
             all.extend(std::iter::repeat_n(delivery, usize::from(arrival.copies)));
         }
@@ -327,6 +350,10 @@ impl Store {
         self.index.insert(name.clone(), number);
         Ok(number)
     }
+}
+
+fn keep_links(state: &mut NodeState, links: &[OverlayLink]) {
+    state.links = links.iter().take(LINKS_MAX).cloned().collect();
 }
 
 fn set_row(rows: &mut Vec<Row>, member: u16, row: &MemberRow) {

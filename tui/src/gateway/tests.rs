@@ -6,7 +6,7 @@ use p2pnet_shared::{
     Epoch, MessageId, NodeName,
     client::{Client, ClientError},
     telemetry::{Delivery, FeedLine, Load, MemberEvent, MemberEventKind, MemberRow, Report},
-    wire::{Hello, LINK_PREFACE, REPORT_MAX_BYTES, membership::Status},
+    wire::{Hello, LINK_PREFACE, REPORT_MAX_BYTES, broadcast::Via, membership::Status},
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -74,7 +74,8 @@ fn died(member: u32) -> Report {
 fn delivery(seq: u64, path: &[u32]) -> Delivery {
     let id = MessageId { origin: NodeName::numbered(path[0]), epoch: Epoch(10), seq };
     let path: Vec<NodeName> = path.iter().map(|n| NodeName::numbered(*n)).collect();
-    Delivery { id, text: (path.len() <= 2).then(|| format!("text {seq}")), path, at: UnixMillis(seq) }
+    let (text, via) = ((path.len() <= 2).then(|| format!("text {seq}")), if seq == 1 { Via::Own } else { Via::Graft });
+    Delivery { id, text, path, at: UnixMillis(seq), via, late: seq == 2 }
 }
 
 async fn next(feed: &mut Feed) -> FeedLine {
@@ -103,7 +104,7 @@ async fn a_newcomer_is_told_todays_state_and_then_what_happens() {
     assert_eq!(next(&mut early).await, FeedLine::CaughtUp, "nobody has reported");
     let mut link = Link::open(&gateway, 1, 10, "0.0.0.0:5001").await;
     let members = vec![row(2, Status::Alive), row(3, Status::Alive)];
-    link.says(Report::Snapshot { members, deliveries: vec![delivery(1, &[1])] }).await;
+    link.says(Report::Snapshot { members, deliveries: vec![delivery(1, &[1])], links: vec![] }).await;
     link.says(died(3)).await;
     link.says(Report::Delivered(delivery(2, &[4, 2, 1]))).await;
     let load = Load { rss_bytes: 7, ..Load::default() };
@@ -117,7 +118,7 @@ async fn a_newcomer_is_told_todays_state_and_then_what_happens() {
     let hello = Report::Hello { id: uuid::Uuid::nil(), epoch: Epoch(10), addr };
     let members = vec![row(2, Status::Alive), row(3, Status::Dead)];
     let deliveries = vec![delivery(1, &[1]), delivery(2, &[4, 2, 1])];
-    let state = [hello, Report::Snapshot { members, deliveries }, Report::Load(load)];
+    let state = [hello, Report::Snapshot { members, deliveries, links: vec![] }, Report::Load(load)];
     let mut expected: Vec<FeedLine> = state.into_iter().map(|said| report(1, said)).collect();
     expected.push(FeedLine::CaughtUp);
     assert_eq!(lines, expected);
@@ -135,10 +136,10 @@ async fn a_later_life_replaces_the_former_and_the_former_is_sent_away() {
     let gateway = gateway().await;
     let mut feed = Feed::open(&gateway).await.unwrap();
     let mut former = Link::open(&gateway, 1, 10, "127.0.0.1:1").await;
-    former.says(Report::Snapshot { members: vec![row(2, Status::Alive)], deliveries: vec![] }).await;
+    former.says(Report::Snapshot { members: vec![row(2, Status::Alive)], deliveries: vec![], links: vec![] }).await;
     until(&mut feed, |line| matches!(line, FeedLine::Report { report: Report::Snapshot { .. }, .. })).await;
     let mut latter = Link::open(&gateway, 1, 20, "127.0.0.1:2").await;
-    latter.says(Report::Snapshot { members: vec![], deliveries: vec![] }).await;
+    latter.says(Report::Snapshot { members: vec![], deliveries: vec![], links: vec![] }).await;
     until(&mut feed, |line| matches!(line, FeedLine::Report { report: Report::Snapshot { .. }, .. })).await;
     former.says(died(2)).await;
     assert!(former.is_closed().await);
@@ -175,7 +176,7 @@ async fn strangers_garbage_and_floods_change_nothing() {
 async fn a_reader_that_falls_behind_is_told_and_starts_over() {
     let gateway = gateway().await;
     let mut link = Link::open(&gateway, 1, 10, "127.0.0.1:1").await;
-    link.says(Report::Snapshot { members: vec![], deliveries: vec![] }).await;
+    link.says(Report::Snapshot { members: vec![], deliveries: vec![], links: vec![] }).await;
     let mut feed = Feed::open(&gateway).await.unwrap();
     until(&mut feed, |line| *line == FeedLine::CaughtUp).await;
     // Nobody reads while far more is said than the queue and the sockets hold.

@@ -230,7 +230,8 @@ impl Books {
         }
         if first_of_life && !book.trace.arrivals.iter().any(|arrival| arrival.node == *node) {
             let is_origin = *node == delivery.id.origin;
-            let arrival = Arrival { node: node.clone(), path: delivery.path, at: delivery.at };
+            let Delivery { path, at, via, late, .. } = delivery;
+            let arrival = Arrival { node: node.clone(), path, at, via, late };
             let rank = |arrival: &Arrival| (arrival.node != delivery.id.origin, arrival.at);
             let place = if is_origin { 0 } else { book.trace.arrivals.partition_point(|a| rank(a) <= rank(&arrival)) };
             book.trace.arrivals.insert(place, arrival);

@@ -63,10 +63,14 @@ impl Network {
         let Some(observer) = &mut self.slots[slot].observer else { return };
         match report {
             Report::Hello { .. } | Report::Leaving => {}
-            Report::Snapshot { members, deliveries } => self.on_snapshot(now, slot, &members, deliveries, changes),
+            Report::Snapshot { members, deliveries, links } => {
+                observer.keep_links(links);
+                self.on_snapshot(now, slot, &members, deliveries, changes);
+            }
             Report::Member { event, at } => self.on_member(now, slot, &event, at, changes),
             Report::View { digest, at } => self.on_view(slot, digest, at),
             Report::Delivered(delivery) => self.on_delivery(now, slot, delivery, Source::Live, changes),
+            Report::Links { links, .. } => observer.keep_links(links),
             Report::Load(load) => {
                 observer.take_load(now, load);
                 self.refresh(slot);

@@ -2,13 +2,16 @@
 
 use p2pnet_shared::{
     Epoch, NodeName, UnixMillis, ViewDigest,
-    telemetry::{Load, MemberRow},
+    telemetry::{Load, MemberRow, OverlayLink},
     wire::membership::Status,
 };
 use uuid::Uuid;
 
 use super::{Node, bits::Bits};
 use crate::cluster::UnitState;
+
+/// Overlay links kept of one node; a node has 8 unless it was told otherwise.
+const LINKS_MAX: usize = 64;
 
 /// What a unit's state means for the views of others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -70,6 +73,8 @@ pub(super) struct Observer {
     pub(super) digest: ViewDigest,
     pub(super) view_changed_at: Option<UnixMillis>,
     pub(super) messages: u64,
+    /// Its overlay links by its own word.
+    pub(super) links: Vec<OverlayLink>,
     /// The load report before the last, with the time it was read.
     pub(super) load: Option<(UnixMillis, Load)>,
     pub(super) cpu_percent: Option<f32>,
@@ -90,6 +95,7 @@ impl Observer {
             digest: ViewDigest::default(),
             view_changed_at: None,
             messages: 0,
+            links: Vec::new(),
             load: None,
             cpu_percent: None,
         }
@@ -109,6 +115,11 @@ impl Observer {
             (false, _) => {}
         }
         changed
+    }
+
+    pub(super) fn keep_links(&mut self, mut links: Vec<OverlayLink>) {
+        links.truncate(LINKS_MAX);
+        self.links = links;
     }
 
     pub(super) fn take_load(&mut self, now: UnixMillis, load: Load) {

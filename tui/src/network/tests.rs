@@ -2,8 +2,8 @@
 
 use p2pnet_shared::{
     Epoch, MessageId, NodeName, UnixMillis, ViewDigest,
-    telemetry::{Delivery, FeedLine, Load, MemberEvent, MemberEventKind, MemberRow, Report},
-    wire::membership::Status,
+    telemetry::{Delivery, FeedLine, Load, MemberEvent, MemberEventKind, MemberRow, OverlayLink, Report},
+    wire::{broadcast::Via, membership::Status},
 };
 use proptest::prelude::*;
 
@@ -38,7 +38,8 @@ fn message(origin: u32, seq: u64) -> MessageId {
 
 fn delivery(id: &MessageId, at: u64, path: &[u32]) -> Delivery {
     let text = (path.len() < 3).then(|| "apple".to_owned());
-    Delivery { id: id.clone(), path: path.iter().map(|n| name(*n)).collect(), at: UnixMillis(at), text }
+    let path = path.iter().map(|n| name(*n)).collect();
+    Delivery { id: id.clone(), path, at: UnixMillis(at), text, via: Via::Push, late: false }
 }
 
 impl Told {
@@ -75,7 +76,7 @@ impl Told {
         let addr = "10.0.0.1:5000".parse().unwrap();
         self.says(node, Report::Hello { id: uuid::Uuid::nil(), epoch: Epoch(epoch), addr });
         let members = view.iter().filter(|n| **n != node).map(|n| row(*n, Status::Alive)).collect();
-        self.says(node, Report::Snapshot { members, deliveries: vec![] });
+        self.says(node, Report::Snapshot { members, deliveries: vec![], links: vec![] });
         self.says(node, view_of(view, view_at));
     }
 
@@ -391,12 +392,12 @@ fn a_snapshot_that_repeats_known_messages_makes_no_duplicates() {
     let members = vec![row(1, Status::Alive)];
     for _ in 0..3 {
         let deliveries = vec![delivery(&id, 30_010, &[1, 2])];
-        told.says(2, Report::Snapshot { members: members.clone(), deliveries });
+        told.says(2, Report::Snapshot { members: members.clone(), deliveries, links: vec![] });
     }
     let counts = told.summary().messages;
     assert_eq!((counts.delivered, counts.duplicates), (2, 0));
     let deliveries = vec![delivery(&id, 30_010, &[1, 2]); 2];
-    told.says(2, Report::Snapshot { members, deliveries });
+    told.says(2, Report::Snapshot { members, deliveries, links: vec![] });
     assert_eq!(told.summary().messages.duplicates, 1, "one life reported it twice");
 }
 
@@ -433,10 +434,25 @@ fn cpu_share_comes_from_two_reports_of_one_life() {
 }
 
 #[test]
+fn the_last_word_of_a_node_about_its_links_counts() {
+    let mut told = Told::of(2);
+    let link = |peer, eager| OverlayLink { peer: name(peer), eager };
+    told.says(1, Report::Links { links: vec![link(2, true), link(3, false)], at: UnixMillis(9) });
+    told.says(1, Report::Links { links: vec![link(2, false)], at: UnixMillis(10) });
+    let links = |told: &Told, node| told.network.links(&name(node)).cloned().collect::<Vec<_>>();
+    assert_eq!((links(&told, 1), links(&told, 2)), (vec![link(2, false)], vec![]));
+    told.joins(1, 2_000, &[1, 2], 2_000);
+    assert_eq!(links(&told, 1), [], "a new life begins without");
+    told.says(1, Report::Links { links: (10..10_000).map(|peer| link(peer, true)).collect(), at: UnixMillis(11) });
+    assert!(links(&told, 1).len() <= 64, "what comes from outside is bounded");
+    assert_eq!(told.network.links(&name(77)).count(), 0);
+}
+
+#[test]
 fn a_name_from_outside_cannot_fill_memory() {
     let mut told = Told::of(1);
     let members = (0..10_000).map(|n| row(n + 10, Status::Alive)).collect();
-    told.says(1, Report::Snapshot { members, deliveries: vec![] });
+    told.says(1, Report::Snapshot { members, deliveries: vec![], links: vec![] });
     assert!(!told.network.node(&name(1)).unwrap().reporting, "it is out of step");
     assert!(told.network.slots.len() <= super::NAMES_MAX);
 }
@@ -513,7 +529,7 @@ fn reports() -> impl Strategy<Value = Report> {
         2 => (0..200_u64).prop_map(|epoch| Report::Hello {
             id: uuid::Uuid::nil(), epoch: Epoch(epoch), addr: "1.2.3.4:5".parse().unwrap() }),
         2 => (proptest::collection::vec(rows(), 0..6), proptest::collection::vec(deliveries(), 0..4))
-            .prop_map(|(members, deliveries)| Report::Snapshot { members, deliveries }),
+            .prop_map(|(members, deliveries)| Report::Snapshot { members, deliveries, links: vec![] }),
         4 => (kinds, rows(), proptest::option::of(1..8_u32), 0..200_u64).prop_map(|(kind, row, accuser, at)| {
             Report::Member { event: MemberEvent { kind, row, accuser: accuser.map(name), accusers: 1, new_life: false }, at: UnixMillis(at) }
         }),

@@ -1,6 +1,6 @@
 //! One broadcast and everywhere it has been.
 
-use p2pnet_shared::{MessageId, NodeName, UnixMillis};
+use p2pnet_shared::{MessageId, NodeName, UnixMillis, wire::broadcast::Via};
 
 /// One broadcast.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +31,10 @@ pub struct Arrival {
     pub path: Vec<NodeName>,
     /// When, by the node's stamp.
     pub at: UnixMillis,
+    /// How it came there, by the node's word.
+    pub via: Via,
+    /// The node had delivered a later message of the same origin before.
+    pub late: bool,
 }
 
 impl Trace {

@@ -75,7 +75,7 @@ impl Story {
         let addr = ([127, 0, 0, 1], 5_000).into();
         for report in [
             Report::Hello { id: uuid::Uuid::from_u128(u128::from(observer) + 1), epoch: Epoch(START.0), addr },
-            Report::Snapshot { members, deliveries: Vec::new() },
+            Report::Snapshot { members, deliveries: Vec::new(), links: vec![] },
             Report::View { digest, at: self.now },
         ] {
             self.observe(Observation::Feed(FeedLine::Report { node: node.clone(), report }));

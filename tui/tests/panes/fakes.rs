@@ -13,7 +13,7 @@ use p2pnet_shared::{
     Epoch, MessageId, NodeName, UnixMillis, ViewDigest,
     api::{MemberDetail, MembersReply},
     telemetry::Load,
-    wire::membership::Status,
+    wire::{broadcast::Via, membership::Status},
 };
 
 /// 2025-11-21 12:34:23.902 UTC.
@@ -123,7 +123,7 @@ fn trace(seq: u64, text: &str, last_ms: u64, delivered: u32, expected: u32) -> T
             path.push(target.clone());
         }
         let at = UnixMillis(accepted_at.0 + last_ms * u64::from(i - 1) / u64::from(delivered.max(2) - 1));
-        Arrival { node: target, path, at }
+        Arrival { node: target, path, at, via: Via::default(), late: false }
     });
     Trace {
         id: MessageId { origin: name(1), epoch: Epoch(NOW.0 - 120_000), seq },

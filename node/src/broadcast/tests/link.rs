@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 
 use p2pnet_shared::{
     Epoch, MessageId, NodeName,
-    wire::broadcast::{Broadcast, Frame, Life, Mark, MarksPurpose},
+    wire::broadcast::{Broadcast, Frame, Life, Mark, MarksPurpose, Via},
 };
 
 use super::{
-    super::{Config, Dropped, Effect, Input, Message, PublishError, State, Timer},
+    super::{Config, Dropped, Effect, Input, Message, PublishError, Push, State, Timer},
     network::name,
 };
 use crate::time::Millis;
@@ -21,7 +21,11 @@ struct Story {
 
 impl Story {
     fn new() -> Self {
-        Self { state: State::new(name(1), Epoch(1), Config::default(), 1), now: 0 }
+        Self::pushing(Push::Flood)
+    }
+
+    fn pushing(push: Push) -> Self {
+        Self { state: State::new(name(1), Epoch(1), Config { push, ..Config::default() }, 1), now: 0 }
     }
 
     /// node1 with neighbours that dialled it.
@@ -65,10 +69,12 @@ impl Story {
     }
 }
 
+/// What was sent, words about the tree left out: these are in tree.rs.
 fn sent(effects: &[Effect]) -> Vec<(&str, &Frame)> {
     effects
         .iter()
         .filter_map(|effect| match effect {
+            Effect::Send { frame: Frame::Tree { .. }, .. } => None,
             Effect::Send { to, frame } => Some((to.as_str(), frame)),
             _ => None,
         })
@@ -98,11 +104,21 @@ fn id(origin: u32, seq: u64) -> MessageId {
 }
 
 fn broadcast(origin: u32, seq: u64, ttl: u8, path: &[u32]) -> Broadcast {
-    Broadcast { id: id(origin, seq), ttl, path: path.iter().map(|n| name(*n)).collect(), text: "apple".to_owned() }
+    Broadcast {
+        id: id(origin, seq),
+        ttl,
+        path: path.iter().map(|n| name(*n)).collect(),
+        text: "apple".to_owned(),
+        via: Via::Push,
+    }
 }
 
 fn frame(origin: u32, seq: u64, ttl: u8, path: &[u32]) -> Frame {
     Frame::Broadcast(broadcast(origin, seq, ttl, path))
+}
+
+fn repaired(origin: u32, seq: u64, path: &[u32]) -> Frame {
+    Frame::Broadcast(Broadcast { via: Via::Repair, ..broadcast(origin, seq, 0, path) })
 }
 
 #[test]
@@ -312,8 +328,8 @@ fn marks_are_answered_with_what_they_lack_and_a_question() {
     let shown = Frame::Marks { purpose: MarksPurpose::Compare, after: None, until: None, marks };
     let answer = node.hears(2, shown);
     let frames = sent(&answer);
-    assert_eq!(frames[0], ("node2", &frame(9, 2, 0, &[9, 3, 1])), "the gap first");
-    assert_eq!(frames[1], ("node2", &frame(9, 4, 0, &[9, 3, 1])));
+    assert_eq!(frames[0], ("node2", &repaired(9, 2, &[9, 3, 1])), "the gap first");
+    assert_eq!(frames[1], ("node2", &repaired(9, 4, &[9, 3, 1])));
     let Frame::Marks { purpose: MarksPurpose::Ask, marks, .. } = frames[2].1 else { panic!("{frames:?}") };
     assert_eq!(marks[..], [Mark { life: life(9), through: 2, beyond: vec![(4, 4)] }]);
     assert_eq!(frames.len(), 3);
