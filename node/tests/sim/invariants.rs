@@ -70,6 +70,8 @@ pub(crate) struct Death {
 #[derive(Debug, Default)]
 pub(crate) struct Watcher {
     observers: HashMap<NodeId, Observer>,
+    /// The lives that everybody knows from the start; usually none.
+    pub(crate) known: Vec<Epoch>,
     /// Nodes with the life they are in, while it runs.
     running: BTreeMap<NodeId, Epoch>,
     /// Panic on the first death announced of a node that runs.
@@ -86,12 +88,12 @@ pub(crate) struct Watcher {
 }
 
 impl Watcher {
-    pub(crate) fn born(&mut self, id: NodeId, name: &NodeName, addr: SocketAddr, epoch: Epoch) {
+    /// `folded`: whom it believes in from the start, itself included.
+    pub(crate) fn born(&mut self, id: NodeId, name: &NodeName, addr: SocketAddr, epoch: Epoch, folded: ViewDigest) {
         self.running.insert(id, epoch);
         self.stalled.remove(&id);
         self.trace.born(id, addr, epoch);
         self.traffic.born(id);
-        let folded = std::iter::once(name).collect();
         let observer = Observer { name: name.clone(), epoch, incarnation: 0, folded, last: HashMap::new(), steps: 0 };
         self.observers.insert(id, observer);
     }
@@ -124,7 +126,8 @@ impl Watcher {
         let member = number(&row.member);
         assert_ne!(member, id, "invariant 1: a node holds no opinion of itself");
         let news = (row.epoch, row.incarnation, row.status);
-        let last = observer.last.insert(member, news);
+        let known = self.known.get(member).map(|epoch| (*epoch, 0, Status::Alive));
+        let last = observer.last.insert(member, news).or(known);
         let was_alive = last.is_some_and(|last| last.2.is_live());
         if let Some(last) = last {
             assert!((news.0, news.1) >= (last.0, last.1), "invariant 2: {event:?} goes back behind {last:?}");
@@ -190,7 +193,10 @@ impl Watcher {
             assert!(members.windows(2).all(|pair| pair[0].name < pair[1].name), "one row per name, sorted");
             assert!(members.iter().all(|member| member.name != observer.name), "a row of itself");
             let alive = members.iter().filter(|member| member.status.is_live());
-            let told = |member: &NodeName| observer.last.get(&number(member)).is_some_and(|last| last.2.is_live());
+            let told = |member: &NodeName| match observer.last.get(&number(member)) {
+                Some(last) => last.2.is_live(),
+                None => number(member) < self.known.len(),
+            };
             assert!(alive.clone().all(|member| told(&member.name)), "the events do not fold to the table");
             assert_eq!(alive.count() + 1, state.digest().members as usize, "the digest counts the table");
         }

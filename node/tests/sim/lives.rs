@@ -17,6 +17,13 @@ const TCP_PATIENCE_US: u64 = 5_000_000;
 impl Network {
     /// Adds a name and starts it; it contacts `seed_node` if given.
     pub(crate) fn start(&mut self, seed_node: Option<NodeId>) -> NodeId {
+        let id = self.add();
+        self.boot(id, seed_node);
+        id
+    }
+
+    /// Adds a name.
+    pub(crate) fn add(&mut self) -> NodeId {
         let id = self.nodes.len();
         let name = if id == 0 { NodeName::bootstrap() } else { NodeName::numbered(u32::try_from(id).expect("few")) };
         let (net, host) = (u8::try_from(id / 250).expect("few"), u8::try_from(id % 250).expect("small"));
@@ -33,7 +40,6 @@ impl Network {
             kept_epoch: None,
             has_folder: true,
         });
-        self.boot(id, seed_node);
         id
     }
 
@@ -92,15 +98,20 @@ impl Network {
         self.counters.restarts += u64::from(node.life > 1);
         let identity = membership::Identity { name: node.name.clone(), addr: node.addr, epoch };
         let mut peer = Peer {
-            membership: membership::State::new(identity, self.config.clone(), seed),
+            membership: membership::State::with_base(
+                identity,
+                self.config.clone(),
+                seed,
+                self.base.clone().unwrap_or_default(),
+            ),
             broadcast: broadcast::State::new(node.name.clone(), epoch, self.broadcast_config.clone(), !seed),
             born: clock,
         };
         let (mut swim, mut epidemic) = (Vec::new(), Vec::new());
         peer.membership.start(Millis(0), &mut swim);
         peer.broadcast.start(Millis(0), &mut epidemic);
+        self.watcher.born(id, &node.name, node.addr, epoch, peer.membership.digest());
         node.peer = Some(peer);
-        self.watcher.born(id, &node.name, node.addr, epoch);
         self.carry_out(id, swim, false);
         self.carry_out_broadcast(id, epidemic);
         if let Some(addr) = seed_addr {

@@ -8,6 +8,7 @@
 //! counters.rs            proof that a fault struck            overload.rs, versus.rs   one overloaded member, ours and foca's
 //!
 //! invariants.rs          what must hold after every step, by number; trace.rs, traffic.rs, paths.rs are parts of it
+//! large.rs, thousands.rs ten thousand nodes on one table
 //! start.rs, kill.rs, faults.rs, broadcast.rs   scenarios
 //! ```
 //! Each scenario runs with a few fixed seeds. One that fails prints its seed and the command that replays it, line for
@@ -25,6 +26,7 @@ mod faults;
 mod heap;
 mod invariants;
 mod kill;
+mod large;
 mod links;
 mod lives;
 mod network;
@@ -34,6 +36,7 @@ mod rival;
 mod schedule;
 mod shrink;
 mod start;
+mod thousands;
 mod trace;
 mod traffic;
 mod versus;

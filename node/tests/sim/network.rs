@@ -5,7 +5,7 @@
 //! back as further events (`effects.rs`). Time is in microseconds here and in whole milliseconds for the cores, as in the
 //! real node.
 
-use std::{collections::BTreeMap, hash::Hasher, net::SocketAddr};
+use std::{collections::BTreeMap, hash::Hasher, net::SocketAddr, sync::Arc};
 
 use p2pnet_node::{broadcast, membership};
 use p2pnet_shared::{Epoch, MessageId, NodeName, ViewDigest, wire::Codec};
@@ -95,6 +95,8 @@ pub(crate) struct Network {
     pub(crate) queue: Queue<Event>,
     pub(crate) by_addr: BTreeMap<SocketAddr, NodeId>,
     pub(crate) config: membership::Config,
+    /// What every node knows when it starts; usually nothing.
+    pub(crate) base: Option<Arc<membership::Base>>,
     pub(crate) broadcast_config: broadcast::Config,
     pub(crate) log: LogHash,
     pub(crate) codec: Codec,
@@ -126,6 +128,7 @@ impl Network {
             queue: Queue::default(),
             by_addr: BTreeMap::new(),
             config: membership::Config::default(),
+            base: None,
             broadcast_config: broadcast::Config::default(),
             log: LogHash::default(),
             codec: Codec::new(&"sim".parse().expect("a name"), None),
@@ -193,7 +196,10 @@ impl Network {
 
     /// Runs up to that millisecond.
     pub(crate) fn run_to(&mut self, end_ms: u64) {
-        let end = end_ms * 1_000;
+        self.run_to_us(end_ms * 1_000);
+    }
+
+    pub(crate) fn run_to_us(&mut self, end: u64) {
         while let Some((at, event)) = self.queue.pop(end) {
             self.clock = self.clock.max(at);
             self.wire.expire(self.clock);
