@@ -33,7 +33,8 @@ impl Network {
             converging_for_ms: self.truth_changed_at.filter(|_| !converged).map(|at| now.since(at)),
             nodes,
             members,
-            messages: self.books.totals(),
+            messages: self.message_counts(),
+            overlay: self.overlay_counts(),
             detail: self.nodes().map(detail).collect(),
         }
     }
