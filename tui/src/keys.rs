@@ -41,6 +41,8 @@ pub enum Action {
     Reverse,
     /// Look inside the selected row.
     Inspect,
+    /// The selected node's members, links or story.
+    Face,
     /// Hold the picture still, or let it go.
     Freeze,
     /// Kill.
@@ -91,6 +93,7 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[Char('/')], "/", Action::Filter, "filter", "show only rows that match"),
     bind(&[Char('@')], "@", Action::Say, "send", "send a message from the selected node"),
     bind(&[Enter], "Enter", Action::Inspect, "inspect", "a node's members, a message's paths"),
+    bind(&[Char('o')], "o", Action::Face, "overlay", "the node's members, its overlay links, its story"),
     bind(&[Char('K')], "K", Action::Kill, "kill", "kill the marked or selected nodes"),
     bind(&[Char('P')], "P", Action::Pause, "pause", "pause them, or resume if paused"),
     bind(&[Char('T')], "T", Action::Stop, "", "stop them politely"),

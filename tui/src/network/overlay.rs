@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use p2pnet_shared::{NodeName, UnixMillis, telemetry::Load, wire::broadcast::Via};
 
-use super::{MessageCounts, Network, slot::Fate};
+use super::{MessageCounts, Network, Summary, slot::Fate};
 
 /// Broadcasts that [`Ways`] looks at, the newest.
 const RECENT: usize = 20;
@@ -62,6 +62,48 @@ pub struct Ways {
     pub repair: u32,
     /// After a later message of the same origin.
     pub late: u32,
+}
+
+impl Summary {
+    /// The links and what the recent broadcasts cost and took, in one line.
+    #[must_use]
+    pub fn overlay_text(&self) -> String {
+        let Self { messages, overlay, .. } = self;
+        let Some(mode) = overlay.mode else { return "no links".to_owned() };
+        let mut text = format!(
+            "{}, {} links, degree {} to {}, mean {:.1}",
+            if mode == Mode::Tree { "tree" } else { "flood" },
+            overlay.links,
+            overlay.degree_min,
+            overlay.degree_max,
+            overlay.degree_mean,
+        );
+        if overlay.lazy > 0 {
+            text += &format!(", {} eager", overlay.eager);
+        }
+        if let Some(redundancy) = messages.redundancy {
+            text += &format!(", RMR {redundancy:.2}");
+        }
+        if let Some(hops) = messages.last_hop {
+            let Ways { push, graft, repair, late } = messages.ways;
+            text += &format!(", last hop {hops}; push {push}, graft {graft}, repair {repair}, late {late}");
+        }
+        text
+    }
+
+    /// The same in a few words: how messages travel, their redundancy, their last hop; empty without links.
+    #[must_use]
+    pub fn overlay_words(&self) -> String {
+        let Some(mode) = self.overlay.mode else { return String::new() };
+        let mut text = if mode == Mode::Tree { "tree".to_owned() } else { "flood".to_owned() };
+        if let Some(redundancy) = self.messages.redundancy {
+            text += &format!(" RMR {redundancy:.2}");
+        }
+        if let Some(hops) = self.messages.last_hop {
+            text += &format!(" hop {hops}");
+        }
+        text
+    }
 }
 
 /// A payload counter of a node at one of its load reports.

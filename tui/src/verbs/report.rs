@@ -10,7 +10,7 @@ use tokio::sync::mpsc::Receiver;
 use crate::{
     cluster::{Cluster, UnitState},
     failure::Failure,
-    network::{Change, Mode, Network, Node, Observation, Summary, Verdict, Ways},
+    network::{Change, Network, Node, Observation, Summary, Verdict},
     observe::{observe, unix_now},
 };
 
@@ -231,34 +231,8 @@ fn headline(summary: &Summary) -> Vec<String> {
             "messages  {} accepted, {} of {} delivered, {} duplicates",
             messages.accepted, messages.delivered, messages.expected, messages.duplicates
         ),
-        format!("overlay   {}", overlay_text(summary)),
+        format!("overlay   {}", summary.overlay_text()),
     ]
-}
-
-/// The links and what the recent broadcasts cost and took, in one line.
-#[must_use]
-pub fn overlay_text(summary: &Summary) -> String {
-    let Summary { messages, overlay, .. } = summary;
-    let Some(mode) = overlay.mode else { return "no links".to_owned() };
-    let mut text = format!(
-        "{}, {} links, degree {} to {}, mean {:.1}",
-        if mode == Mode::Tree { "tree" } else { "flood" },
-        overlay.links,
-        overlay.degree_min,
-        overlay.degree_max,
-        overlay.degree_mean,
-    );
-    if overlay.lazy > 0 {
-        text += &format!(", {} eager", overlay.eager);
-    }
-    if let Some(redundancy) = messages.redundancy {
-        text += &format!(", RMR {redundancy:.2}");
-    }
-    if let Some(hops) = messages.last_hop {
-        let Ways { push, graft, repair, late } = messages.ways;
-        text += &format!(", last hop {hops}; push {push}, graft {graft}, repair {repair}, late {late}");
-    }
-    text
 }
 
 /// Nodes that are not as they should be come one a line, the others as a count: one screen, whatever the size.
