@@ -91,18 +91,12 @@ impl Summary {
         text
     }
 
-    /// The same in a few words: how messages travel, their redundancy, their last hop; empty without links.
+    /// The same in a few words: redundancy and last hop; empty before there was a message.
     #[must_use]
     pub fn overlay_words(&self) -> String {
-        let Some(mode) = self.overlay.mode else { return String::new() };
-        let mut text = if mode == Mode::Tree { "tree".to_owned() } else { "flood".to_owned() };
-        if let Some(redundancy) = self.messages.redundancy {
-            text += &format!(" RMR {redundancy:.2}");
-        }
-        if let Some(hops) = self.messages.last_hop {
-            text += &format!(" hop {hops}");
-        }
-        text
+        let redundancy = self.messages.redundancy.map(|redundancy| format!("RMR {redundancy:.2}"));
+        let hops = self.messages.last_hop.map(|hops| format!("hop {hops}"));
+        redundancy.into_iter().chain(hops).collect::<Vec<_>>().join(" ")
     }
 }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! engine   started ─────────────────────── ended ──────────────────── started again
 //! nodes          accused by node3 (+2 more)   died: seen by 99 of 99       came back: seen by 100 of 100
-//!                                             first 2.1 s, last 2.4 s after its end
+//!                                             2.1 s to 2.4 s after its end
 //! ```
 //! A hundred observers of one event make one chapter: it counts them, and keeps the first stamp and the last. What was
 //! before the feed was complete is not told, because a history says how things stand and not how they came to be.
@@ -30,7 +30,7 @@ pub struct Chapter {
     pub at: UnixMillis,
     /// What sort of thing.
     pub kind: ChangeKind,
-    /// In one line, without time and node.
+    /// In one line, without time, node and what the kind says.
     pub text: String,
 }
 
@@ -127,7 +127,7 @@ impl Entry {
         let Known { by, of, first_ms, last_ms } = self.known();
         let seen = |what: &str| match (first_ms, last_ms) {
             (Some(first), Some(last)) => {
-                format!("seen by {by} of {of}, first {}, last {} after {what}", seconds(first), seconds(last))
+                format!("seen by {by} of {of}, {} to {} after {what}", seconds(first), seconds(last))
             }
             _ => format!("seen by {by} of {of}, the last {} after the first", seconds(self.last.since(self.first))),
         };
@@ -139,10 +139,9 @@ impl Entry {
                     more => format!("accused by {who} (+{more} more)"),
                 }
             }
-            ChangeKind::Refuted => format!("refuted, heard by {by} of {of}"),
-            ChangeKind::DeclaredDead => format!("died: {}", seen("its end")),
-            ChangeKind::DeclaredLeft => format!("said goodbye: {}", seen("its end")),
-            ChangeKind::CameBack => format!("{}: {}", self.text, seen("its start")),
+            ChangeKind::Refuted => format!("heard by {by} of {of}"),
+            ChangeKind::DeclaredDead | ChangeKind::DeclaredLeft => seen("its end"),
+            ChangeKind::CameBack => format!("{}, {}", self.text, seen("its start")),
             _ => self.text.to_owned(),
         }
     }
@@ -192,7 +191,7 @@ impl Network {
         if known.is_none() {
             let former = story.chapters.iter().rev().find(|entry| is_end(entry.kind)).and_then(|entry| entry.claim);
             let newer = former.is_none_or(|(epoch, _)| event.row.epoch > epoch);
-            let text = if newer { "came back in a new life" } else { "came back, it had not died" };
+            let text = if newer { "new life" } else { "it had not died" };
             story.add(Entry { claim, accuser, ..Entry::new(kind, at, text) });
         }
         let place = known.unwrap_or(story.chapters.len() - 1);

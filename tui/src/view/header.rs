@@ -318,9 +318,9 @@ fn messages_and_host(model: &Model) -> Vec<Span<'static>> {
             if words.is_empty() {
                 ""
             } else if model.theme.symbols.braille {
-                "  │ "
+                " │ "
             } else {
-                "  | "
+                " | "
             },
             Role::Muted,
             model,

@@ -18,9 +18,9 @@ use crate::{
 };
 
 /// What the pane's title says of the links.
-pub(super) fn title(about: &About) -> String {
+pub(super) fn title(theme: &Theme, about: &About) -> String {
     let eager = about.neighbours.iter().filter(|neighbour| neighbour.eager).count();
-    format!("links of {} {} eager, {} lazy", name(about), eager, about.neighbours.len() - eager)
+    format!("links of {} {} {eager} eager, {} lazy", name(about), theme.symbols.dot, about.neighbours.len() - eager)
 }
 
 fn name(about: &About) -> &str {

@@ -25,7 +25,7 @@ pub(super) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
     match model.peers.face {
         Face::Members => members(model, name, area, buf),
         Face::Links => {
-            let inner = frame(model, Pane::Peers, &links::title(&model.picture.about), "o: story", area, buf);
+            let inner = frame(model, Pane::Peers, &links::title(theme, &model.picture.about), "o: story", area, buf);
             let inner = story::below(model, inner, buf);
             links::draw(model, inner, buf);
         }

@@ -52,9 +52,11 @@ pub(super) fn below(model: &Model, area: Rect, buf: &mut Buffer) -> Rect {
 fn line(theme: &Theme, chapter: &Chapter, columns: usize) -> Line<'static> {
     let (kind, role) = word(chapter.kind);
     let ellipsis = theme.symbols.ellipsis;
+    let time: String = clock(chapter.at).chars().take(if columns < 78 { 8 } else { 12 }).collect();
+    let used = time.len() + 12;
     Line::from(vec![
-        Span::styled(format!(" {}  ", clock(chapter.at)), theme.style(Role::Muted)),
+        Span::styled(format!(" {time}  "), theme.style(Role::Muted)),
         Span::styled(format!("{} ", pad(kind, 8, false, ellipsis)), theme.style(role)),
-        Span::raw(clip(&chapter.text, columns.saturating_sub(24), ellipsis)),
+        Span::raw(clip(&chapter.text, columns.saturating_sub(used), ellipsis)),
     ])
 }

@@ -15,14 +15,15 @@ use super::{
 use crate::{
     cluster::UnitState,
     model::{Model, pane::Pane},
-    network::{Arrival, Trace},
+    network::{Arrival, Mode, Trace},
 };
 
 pub(super) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
     let symbols = &model.theme.symbols;
     let traces = &model.picture.traces;
-    let words = model.picture.summary.overlay_words();
-    let words = if words.is_empty() { words } else { format!(" {} {words}", symbols.dot) };
+    let summary = &model.picture.summary;
+    let mode = summary.overlay.mode.map(|mode| if mode == Mode::Tree { "tree" } else { "flood" });
+    let words = mode.map_or_else(String::new, |mode| format!(" {} {mode} {}", symbols.dot, summary.overlay_words()));
     let title = format!("{} shown {} Enter unfolds{words}", traces.len(), symbols.dot);
     let footer =
         model.picture.traces.get(model.trace_position()).map_or_else(String::new, |trace| trace.id.to_string());

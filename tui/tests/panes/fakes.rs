@@ -256,19 +256,15 @@ pub(crate) fn with_story(model: &mut Model) {
     model.picture.about.node.clone_from(&model.nodes.selected);
     model.picture.about.story = vec![
         chapter(41_000, ChangeKind::Suspected, "accused by node3 (+2 more)"),
-        chapter(40_500, ChangeKind::Refuted, "refuted, heard by 100 of 100"),
+        chapter(40_500, ChangeKind::Refuted, "heard by 100 of 100"),
         chapter(30_000, ChangeKind::Dead, "ended by a signal or an error"),
         chapter(29_100, ChangeKind::Suspected, "accused by node31 (+4 more)"),
-        chapter(27_900, ChangeKind::DeclaredDead, "died: seen by 99 of 99, first 2.1 s, last 2.4 s after its end"),
+        chapter(27_900, ChangeKind::DeclaredDead, "seen by 99 of 99, 2.1 s to 2.4 s after its end"),
         chapter(12_000, ChangeKind::Up, "started again"),
-        chapter(
-            11_700,
-            ChangeKind::CameBack,
-            "came back in a new life: seen by 100 of 100, first 0.3 s, last 0.5 s after its start",
-        ),
+        chapter(11_700, ChangeKind::CameBack, "new life, seen by 100 of 100, 0.3 s to 0.5 s after its start"),
         chapter(3_100, ChangeKind::Dead, "ended by a signal or an error"),
         chapter(1_300, ChangeKind::Suspected, "accused by node31"),
-        chapter(1_200, ChangeKind::DeclaredDead, "died: seen by 59 of 99, first 1.9 s, last 2.7 s after its end"),
+        chapter(1_200, ChangeKind::DeclaredDead, "seen by 59 of 99, 1.9 s to 2.7 s after its end"),
     ];
 }
 
