@@ -1,118 +1,73 @@
 //! Traced epidemic broadcast over an overlay of a few links.
 //!
-//! A node that accepts a message from its user pushes it to its neighbours; each pushes it on when it sees it for the
-//! first time (flooding over a random graph of degree 5 to 8: HyParView §5, Leitão 2007). Every frame carries the path
-//! it took, so every delivery can say how it came. What the push misses, because a link broke, because the hops ran out,
-//! because a node was not there yet, is found by comparing marks with a neighbour.
+//! Nodes are joined by 5 to 8 symmetric links each and hold 30 more members in reserve (HyParView, Leitão DSN 2007). A
+//! message is pushed along one tree among those links, and over all others only its id is announced; whoever is announced
+//! a message that does not come asks for it (Plumtree, Leitão SRDS 2007). With [`Push::Flood`] everything goes over every
+//! link. Every message carries the path it took, so every delivery can say how it came. What all of this misses, because a
+//! node was not there yet, because the hops ran out, because a network was cut, is found by comparing marks with a neighbour.
 //!
 //! ```text
-//!  membership ──MemberUp, MemberDown──▶ overlay.rs   who is a neighbour: 5 to 8 symmetric links
+//!  membership ──MemberUp, MemberDown──▶ passive.rs  30 members in reserve, kept moving by shuffles
+//!                                          │ promotion
+//!                                       overlay.rs  who is a neighbour: 5 to 8 symmetric links
 //!                                          │ neighbours
-//!  user ──publish──▶ on its way ◀──────────┤
+//!                                       tree.rs     which links are eager: the shortest ways to one root
+//!                                          │ eager, lazy
+//!  user ──publish──▶ push.rs ◀─────────────┤
 //!        Broadcast ──▶ seen.rs   seen before? for ever, one window per origin's life
-//!                      store.rs  the recent messages ──▶ Deliver, push to every neighbour not on the path
+//!                      store.rs  the recent messages ──▶ Deliver, push to every eager neighbour not on the path
+//!        IHave, Graft ▶ lazy.rs  what to announce, what is missing and whom to ask, what is owed
 //!        Marks ──────▶ repair.rs what one side lacks, the other sends; what nobody remembers is given up
 //! ```
-//! Left out on purpose: lazy links (Plumtree), which would bring the redundancy of flooding down from about 4 copies per
-//! node to a fraction; order between messages; and any acknowledgement, as an accepted message is only as safe as its
-//! origin until the first neighbour has it.
+//! At 100 nodes a message from anybody costs 0.05 copies beyond the one each node needs, against 3.5 by flooding, with a
+//! last hop of at most 8.
+//!
+//! Left out on purpose: order between messages (a delivery says whether it is late), and any acknowledgement, as an
+//! accepted message is only as safe as its origin until the first neighbour has it.
 //!
 //! Always holds:
 //! - a message is delivered at most once in a node's life, also under repeats and replays, without any clock;
 //! - once links are calm, every message that a surviving node has accepted reaches every live node, unless so many
 //!   followed it that all its holders have forgotten it ([`Config::remember`] says when a node refuses to go faster), or
-//!   its shortest way there has more than 32 names (the last hop is about 5 at 100 nodes and 7 at 1,000);
+//!   its shortest way there has more than 32 names (the last hop is about 8 at 100 nodes and 12 at 1,000);
 //! - a delivered path starts at the origin, ends here, visits nobody twice, holds at most 32 names (`PATH_MAX`), and each
 //!   step was a link at its time. A walk that came back to us, which happens when we restarted in between, is cut at its
 //!   first visit;
+//! - a node whose membership knows anybody alive goes on looking for neighbours until it has some;
 //! - nothing from outside is trusted with a length, a path or a number; memory is bounded whatever comes in.
 
+mod compare;
+mod config;
+mod lazy;
 mod overlay;
+mod passive;
+mod push;
 mod repair;
 mod seen;
 mod store;
 #[cfg(test)]
 mod tests;
+mod tree;
 
-use std::net::SocketAddr;
+use std::{collections::BTreeSet, net::SocketAddr};
 
 pub use p2pnet_shared::wire::broadcast::Via;
 use p2pnet_shared::{
     Epoch, MessageId, NodeName,
-    wire::broadcast::{Broadcast, Frame, Life, MarksPurpose, TEXT_MAX_BYTES, TTL_MAX},
+    wire::broadcast::{CONTACTS_MAX, Contact, Frame, Life, TEXT_MAX_BYTES, TTL_MAX, WALK_MAX},
 };
 
+pub use self::config::{Config, Push, UnknownPush};
 use self::{
+    lazy::Lazy,
     overlay::Overlay,
-    repair::{Repair, Shown, frame_of, is_sound_path},
-    seen::{Noted, RUNS_MAX, Seen},
+    push::Way,
+    repair::{Repair, Shown},
+    seen::{RUNS_MAX, Seen},
     store::Store,
+    tree::Tree,
 };
 use crate::time::Millis;
-
-/// Every knob.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Neighbours a node looks for. Default 5 (HyParView §5.1): at 100 nodes a random graph of degree 5 has a last hop
-    /// of about 5, and 95 % of the survivors still hang together the moment half of the nodes die. At least 1.
-    pub active_target: usize,
-    /// Neighbours a node takes when asked. Default 8: newcomers find room, and nobody pays for more than 8 links. Not below
-    /// `active_target`.
-    pub active_cap: usize,
-    /// Milliseconds after which a dial that was not answered is given up. Default 10,000: above the runtime's own
-    /// deadline for connecting, so this is only a safeguard.
-    pub dial_timeout: Millis,
-    /// Milliseconds within which a peer has to answer or to close. Default 3,000: far above a round trip also on a machine that is
-    /// starting 100 containers.
-    pub answer_timeout: Millis,
-    /// Milliseconds before a peer that failed or refused is tried again, the first time; doubles with each failure.
-    /// Default 500: two nodes alone find each other again at once.
-    pub retry_min: Millis,
-    /// Milliseconds before it is tried again at most. Default 15,000.
-    pub retry_max: Millis,
-    /// Milliseconds between occasions to change a link, halved to one and a half. Default 10,000: costs a node one dial in
-    /// half a minute, and two halves of a network of 100 that was cut have a link between them within about a second.
-    pub mix_period: Millis,
-    /// Milliseconds between comparisons of marks with a random neighbour, less or more a fifth. Default 5,000.
-    pub repair_period: Millis,
-    /// Milliseconds between seeing a gap and asking for it, and between asks. Default 300: several times what copies of two
-    /// messages take to overtake each other, so that most gaps have closed by themselves.
-    pub repair_soon: Millis,
-    /// Hops a message is pushed unless its sender says otherwise, 1 to 32. Default 12, two and a half times the last hop
-    /// expected at 100 nodes; 16 for 1,000.
-    pub ttl: u8,
-    /// Longest text accepted from a user, bytes. Default, and at most, 8 KiB.
-    pub text_max_bytes: usize,
-    /// Recent messages kept. Default 1,000.
-    pub messages_max: usize,
-    /// Bytes of recent messages kept. Default 1 MiB: a thousand nodes on one machine share its memory.
-    pub messages_max_bytes: usize,
-    /// Milliseconds for which a message that was pushed is certain to be kept: a node whose store is full of younger ones
-    /// accepts no more. Default 6,000, one round of repair. With 1,000 messages kept, the network as a whole takes bursts of
-    /// 1,000 messages and 160 a second in the long run.
-    pub remember: Millis,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            active_target: 5,
-            active_cap: 8,
-            dial_timeout: Millis(10_000),
-            answer_timeout: Millis(3_000),
-            retry_min: Millis(500),
-            retry_max: Millis(15_000),
-            mix_period: Millis(10_000),
-            repair_period: Millis(5_000),
-            repair_soon: Millis(300),
-            ttl: 12,
-            text_max_bytes: TEXT_MAX_BYTES,
-            messages_max: 1_000,
-            messages_max_bytes: 1024 * 1024,
-            remember: Millis(6_000),
-        }
-    }
-}
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,6 +102,16 @@ pub enum Input {
         from: NodeName,
         /// What.
         frame: Frame,
+    },
+    /// A link's queue is past its mark: no more messages over it for now.
+    LinkCrowded {
+        /// To whom.
+        peer: NodeName,
+    },
+    /// It has drained.
+    LinkClear {
+        /// To whom.
+        peer: NodeName,
     },
     /// A timer that was asked for went off.
     TimerFired(Timer),
@@ -196,6 +161,14 @@ pub enum Timer {
     Refill,
     /// Perhaps change a link.
     Mix,
+    /// Exchange some of the reserve.
+    Shuffle,
+    /// Announce what was collected.
+    Announce,
+    /// Ask for what was announced and has not come.
+    Graft,
+    /// Send more of what was asked for.
+    Owed,
     /// A link is still neither up nor gone.
     HalfOpen {
         /// To whom.
@@ -281,6 +254,12 @@ pub struct State {
     epoch: Epoch,
     config: Config,
     overlay: Overlay,
+    tree: Tree,
+    /// The state of the overlay that the tree was told of.
+    tree_knows: u64,
+    lazy: Lazy,
+    /// Neighbours whose links take no messages now.
+    crowded: BTreeSet<NodeName>,
     seen: Seen,
     store: Store,
     repair: Repair,
@@ -296,7 +275,11 @@ impl State {
         Self {
             overlay: Overlay::new(me.clone(), config.clone(), seed),
             seen: Seen::default(),
-            store: Store::new(config.messages_max, config.messages_max_bytes),
+            tree: Tree::new(me.clone()),
+            tree_knows: 0,
+            lazy: Lazy::default(),
+            crowded: BTreeSet::new(),
+            store: Store::new(&config),
             repair: Repair::default(),
             me,
             epoch,
@@ -318,20 +301,45 @@ impl State {
         match input {
             Input::MemberUp { peer, addr, epoch } => self.overlay.on_member_up(now, peer, addr, epoch, effects),
             Input::MemberDown { peer } => self.overlay.on_member_down(now, &peer, effects),
-            Input::LinkUp { peer } => self.overlay.on_link_up(now, &peer, effects),
+            Input::LinkUp { peer } => {
+                self.forget_link(&peer);
+                self.overlay.on_link_up(now, &peer, effects);
+            }
             Input::LinkDown { peer } => {
-                self.repair.forget_peer(&peer);
+                self.forget_link(&peer);
                 self.overlay.on_link_down(now, &peer, effects);
+            }
+            Input::LinkCrowded { peer } => {
+                if self.overlay.neighbours().contains(&peer) {
+                    self.crowded.insert(peer);
+                }
+            }
+            Input::LinkClear { peer } => {
+                self.crowded.remove(&peer);
+                self.pay(&peer, effects);
             }
             Input::Received { from, frame } => self.on_frame(now, from, frame, effects),
             Input::TimerFired(Timer::Repair) => self.on_repair_timer(now, effects),
             Input::TimerFired(Timer::RepairSoon) => self.on_repair_soon(now, effects),
             Input::TimerFired(Timer::Refill) => self.overlay.on_refill_timer(now, effects),
             Input::TimerFired(Timer::Mix) => self.overlay.on_mix_timer(now, effects),
+            Input::TimerFired(Timer::Shuffle) => self.overlay.on_shuffle_timer(effects),
+            Input::TimerFired(Timer::Announce) => self.on_announce_timer(effects),
+            Input::TimerFired(Timer::Graft) => self.on_graft_timer(now, effects),
+            Input::TimerFired(Timer::Owed) => self.on_owed_timer(effects),
             Input::TimerFired(Timer::HalfOpen { peer, attempt }) => {
                 self.overlay.on_half_open_timeout(now, &peer, attempt, effects);
             }
         }
+        if self.tree_knows != self.overlay.version() {
+            self.tree_knows = self.overlay.version();
+            self.tree.set_neighbours(now, self.overlay.neighbours().iter(), effects);
+        }
+        self.overlay.set_root(self.tree.is_root());
+        if self.tree.take_moved() {
+            self.lazy.hurry(now + self.config.announce_after);
+        }
+        self.arm_lazy(now, effects);
         if self.repair.arm() {
             effects.push(Effect::SetTimer { after: self.config.repair_soon, timer: Timer::RepairSoon });
         }
@@ -357,7 +365,7 @@ impl State {
         if !(1..=TTL_MAX).contains(&ttl) {
             return Err(PublishError::Ttl { given: ttl });
         }
-        if !self.store.has_room(now, text.len(), self.config.remember) {
+        if !self.store.has_room(now, text.len()) {
             let kept = self.store.messages().count();
             return Err(PublishError::Busy { kept, young_ms: self.config.remember.0 });
         }
@@ -366,9 +374,11 @@ impl State {
         self.seen.note(&Life::from(&id), id.seq, Some(self.epoch));
         let path = vec![self.me.clone()];
         let message = Message { id: id.clone(), path, text, via: Via::Own, late: false };
-        self.push(&message, ttl - 1, effects);
+        let short = message.text.len() <= self.config.spread_max_bytes;
+        self.pass_on(&message, if short { Way::Everywhere } else { Way::Tree }, ttl, effects);
         effects.push(Effect::Deliver(message.clone()));
-        self.store.keep(message, Some(now));
+        self.store.keep(now, message, ttl);
+        self.arm_lazy(now, effects);
         Ok(id)
     }
 
@@ -389,6 +399,19 @@ impl State {
         self.store.messages()
     }
 
+    /// How many members the node would like to be told of again by `MemberUp`, chosen at random: its reserve has become
+    /// small, or fails it. 0 is the rule. To be asked once a second or so by whoever knows all members.
+    #[must_use]
+    pub fn wants_members(&self, now: Millis) -> usize {
+        self.overlay.wants_members(now)
+    }
+
+    /// What the recent messages take, bytes: never more than [`Config::burst_max_bytes`].
+    #[must_use]
+    pub fn kept_bytes(&self) -> usize {
+        self.store.bytes()
+    }
+
     /// Broadcast frames received that were already known.
     #[must_use]
     pub fn redundant_frames(&self) -> u64 {
@@ -398,19 +421,25 @@ impl State {
     /// What came in over links.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        self.counts
+        Counts { prunes: self.tree.pruned(), ..self.counts }
     }
 
     /// The links to neighbours, sorted by name, and whether new messages are pushed over each; over the others they are
     /// only announced.
     pub fn links(&self) -> impl Iterator<Item = (NodeName, bool)> {
-        self.overlay.neighbours().iter().map(|name| (name.clone(), true))
+        self.overlay.neighbours().iter().map(|name| (name.clone(), self.is_eager(name)))
     }
 
     /// Changes whenever [`State::links`] does.
     #[must_use]
     pub fn links_version(&self) -> u64 {
-        self.overlay.version()
+        self.overlay.version() + self.tree.version()
+    }
+
+    /// How many links away the root of the tree is; 0 at the root.
+    #[must_use]
+    pub fn tree_hops(&self) -> u8 {
+        self.tree.hops()
     }
 
     /// The passive view: members in reserve, sorted by name.
@@ -432,6 +461,26 @@ impl State {
                 }
             }
             _ if !self.overlay.listens_to(&from) => self.dropped.strangers += 1,
+            Frame::Shuffle { ttl, path, contacts } => {
+                if self.is_sound_walk(&path, &contacts) && ttl <= WALK_MAX && path.last() == Some(&from) {
+                    self.overlay.on_shuffle(&from, ttl, path, contacts, effects);
+                } else {
+                    self.dropped.malformed += 1;
+                }
+            }
+            Frame::Shuffled { path, contacts } => {
+                if self.is_sound_walk(&path, &contacts) {
+                    self.overlay.on_shuffled(path, contacts, effects);
+                } else {
+                    self.dropped.malformed += 1;
+                }
+            }
+            Frame::Tree { root, hops, child } => {
+                let root = self.overlay.shared_name(&root);
+                self.tree.on_word(now, &from, root, hops, child, effects);
+            }
+            Frame::IHave(ids) => self.on_ihave(now, &from, ids),
+            Frame::Graft(ids) => self.on_graft(&from, ids, effects),
             Frame::Broadcast(broadcast) => self.on_broadcast(now, &from, broadcast, effects),
             Frame::Marks { marks, .. } if marks.iter().any(|mark| mark.beyond.len() > RUNS_MAX) => {
                 self.dropped.malformed += 1;
@@ -449,126 +498,16 @@ impl State {
         }
     }
 
-    /// A message, pushed or by way of repair.
-    fn on_broadcast(&mut self, now: Millis, from: &NodeName, broadcast: Broadcast, effects: &mut Vec<Effect>) {
-        self.counts.payload += 1;
-        let life = Life::from(&broadcast.id);
-        let late = self.seen.is_late(&life, broadcast.id.seq);
-        if !self.is_sound(from, &broadcast) {
-            self.dropped.malformed += 1;
-            return;
-        }
-        match self.seen.note(&life, broadcast.id.seq, self.named(&life.origin)) {
-            Noted::Known => self.counts.redundant += 1,
-            Noted::Refused => {
-                self.dropped.refused += 1;
-                if self.seen.has_gap(&life) {
-                    self.repair.note_gap(); // perhaps there are too many of them for one more
-                }
-            }
-            Noted::New => {
-                let Broadcast { id, ttl, path, text, via } = broadcast;
-                let id = MessageId { origin: self.overlay.shared_name(&id.origin), ..id };
-                let message = Message { id, path: self.path_to_here(&path), text, via, late };
-                if ttl > 0 {
-                    self.push(&message, ttl - 1, effects);
-                } else {
-                    self.repair.note_news();
-                    self.repair.wait_turn(from);
-                }
-                if self.seen.has_gap(&life) {
-                    self.repair.note_gap();
-                }
-                effects.push(Effect::Deliver(message.clone()));
-                self.store.keep(message, (ttl > 0).then_some(now));
-            }
-        }
+    /// Whether a correct node can have sent a walk like this.
+    fn is_sound_walk(&self, path: &[NodeName], contacts: &[Contact]) -> bool {
+        path.len() <= usize::from(WALK_MAX) && contacts.len() <= CONTACTS_MAX && !path.contains(&self.me)
     }
 
-    /// Whether a correct node can have sent this.
-    fn is_sound(&self, from: &NodeName, broadcast: &Broadcast) -> bool {
-        let id = &broadcast.id;
-        let ours = id.origin == self.me && id.epoch == self.epoch && id.seq <= self.published;
-        is_sound_path(&broadcast.path, &id.origin, from)
-            && broadcast.ttl <= TTL_MAX
-            && broadcast.text.len() <= TEXT_MAX_BYTES
-            && (id.origin != self.me || id.epoch < self.epoch || ours)
-    }
-
-    /// The path with ourselves at its end. If we are on it already, which was in an earlier life, it ends there.
-    fn path_to_here(&self, path: &[NodeName]) -> Vec<NodeName> {
-        let before_us = path.iter().take_while(|name| **name != self.me);
-        before_us.map(|name| self.overlay.shared_name(name)).chain([self.me.clone()]).collect()
-    }
-
-    /// Sends a message on to every neighbour that is not on its path, who have it all.
-    fn push(&self, message: &Message, ttl: u8, effects: &mut Vec<Effect>) {
-        for to in self.overlay.neighbours().iter().filter(|name| !message.path.contains(name)) {
-            let frame = frame_of(message, &self.me, ttl, Via::Push);
-            effects.extend(frame.map(|frame| Effect::Send { to: to.clone(), frame }));
-        }
-    }
-
-    fn on_marks(
-        &mut self,
-        now: Millis,
-        from: &NodeName,
-        purpose: MarksPurpose,
-        shown: &Shown,
-        effects: &mut Vec<Effect>,
-    ) {
-        if purpose != MarksPurpose::Offer {
-            let frames = shown.answer(&self.me, &self.seen, &self.store);
-            effects.extend(frames.into_iter().map(|frame| Effect::Send { to: from.clone(), frame }));
-        }
-        let mine = self.my_life();
-        let we_lack = || {
-            let others = shown.marks().filter(|mark| mark.life != mine);
-            others.into_iter().any(|mark| self.seen.lacks_some_of(mark, self.named(&mark.life.origin)))
-        };
-        if purpose != MarksPurpose::Ask && we_lack() && self.repair.may_ask(now, from, self.config.repair_soon) {
-            effects.push(Effect::Send { to: from.clone(), frame: shown.ask_back(&self.seen) });
-        }
-    }
-
-    fn on_repair_timer(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        self.set_repair_timer(effects);
-        if let Some(peer) = self.overlay.random_neighbour() {
-            self.send_compare(now, peer, effects);
-        }
-    }
-
-    fn on_repair_soon(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        let due = self.repair.take_due();
-        let gap_left = due.gap && self.seen.has_gaps();
-        let peer = due.compare.filter(|peer| self.overlay.neighbours().contains(peer));
-        let peer = if gap_left { peer.or_else(|| self.overlay.random_neighbour()) } else { peer };
-        if due.offer {
-            let others: Vec<NodeName> = self.neighbours().filter(|name| peer.as_ref() != Some(name)).cloned().collect();
-            let frame = self.repair.next_marks(&self.seen, MarksPurpose::Offer);
-            effects.extend(others.into_iter().map(|to| Effect::Send { to, frame: frame.clone() }));
-        }
-        if let Some(peer) = peer {
-            self.send_compare(now, peer, effects);
-        }
-    }
-
-    /// Compares with a new neighbour at once, or in its turn if we have just asked another.
-    fn compare(&mut self, now: Millis, peer: &NodeName, effects: &mut Vec<Effect>) {
-        if self.repair.may_ask(now, peer, self.config.repair_soon) {
-            self.send_compare(now, peer.clone(), effects);
-        }
-    }
-
-    fn send_compare(&mut self, now: Millis, peer: NodeName, effects: &mut Vec<Effect>) {
-        self.repair.asked(now);
-        let frame = self.repair.next_marks(&self.seen, MarksPurpose::Compare);
-        effects.push(Effect::Send { to: peer, frame });
-    }
-
-    fn set_repair_timer(&mut self, effects: &mut Vec<Effect>) {
-        let after = self.overlay.jittered(self.config.repair_period);
-        effects.push(Effect::SetTimer { after, timer: Timer::Repair });
+    /// Nothing of an earlier link counts for the next.
+    fn forget_link(&mut self, peer: &NodeName) {
+        self.repair.forget_peer(peer);
+        self.lazy.forget_peer(peer);
+        self.crowded.remove(peer);
     }
 
     fn my_life(&self) -> Life {

@@ -10,7 +10,7 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 use p2pnet_shared::{NetworkName, NodeName, api::BODY_MAX_BYTES, wire::broadcast::TEXT_MAX_BYTES};
 
 use crate::{
-    broadcast,
+    broadcast::{self, Push},
     discovery::{AddressError, DEFAULT_PORT, PeerAddress},
     membership,
 };
@@ -48,6 +48,9 @@ pub struct NodeOptions {
     /// The telemetry gateway to report to, as http://gateway:5000 or gateway:5000
     #[arg(long, env = "GATEWAY", value_name = "URL")]
     pub gateway: Option<String>,
+    /// How broadcasts travel: over a tree, or flooded over every link; nodes of both kinds understand each other [default: tree]
+    #[arg(long, env = "PUSH", value_name = "tree|flood")]
+    pub push: Option<String>,
 }
 
 /// Where the identity is kept.
@@ -108,8 +111,16 @@ pub struct Limits {
     pub connections: usize,
     /// Links that others dialled, at once. Default 64, eight times the overlay's cap, for links that come and go.
     pub links: usize,
-    /// Frames waiting for one link. Default 256. When full the link is closed and counted, rather than a frame lost in
-    /// silence: its two ends then repair what they miss.
+    /// Bytes waiting for one link from which on it is crowded. Default 256 KiB, 32 of the longest messages: beyond it
+    /// messages are only announced, until half of it has been written, and the other side asks for what it lacks.
+    pub link_crowded_bytes: usize,
+    /// Frames waiting for one link from which on it is crowded. Default 256.
+    pub link_crowded: usize,
+    /// Bytes waiting for one link. Default 2 MiB: what is sent over a crowded link besides messages is small, so a peer
+    /// that lets it grow so far reads nothing. Then the link is closed and counted, rather than a frame lost in silence:
+    /// its two ends repair what they miss.
+    pub link_queue_bytes: usize,
+    /// Frames waiting for one link. Default 1,024. When full the link is closed, too.
     pub link_queue: usize,
     /// To connect to a peer and exchange Hellos. Default 3 s: below the overlay's own patience of 10 s.
     pub dial_timeout: Duration,
@@ -143,7 +154,10 @@ impl Default for Limits {
             body_timeout: Duration::from_secs(10),
             connections: 256,
             links: 64,
-            link_queue: 256,
+            link_crowded_bytes: 256 * 1024,
+            link_crowded: 256,
+            link_queue_bytes: 2 * 1024 * 1024,
+            link_queue: 1_024,
             dial_timeout: Duration::from_secs(3),
             frame_timeout: Duration::from_secs(10),
             call_timeout: Duration::from_secs(3),
@@ -180,6 +194,9 @@ pub enum ConfigError {
     /// A port.
     #[error("--port (PORT): `{0}` is not a number from 0 to 65535")]
     Port(String),
+    /// A way to push.
+    #[error("--push (PUSH): {0}")]
+    Push(broadcast::UnknownPush),
     /// An IP.
     #[error("--bind (BIND): `{0}` is not an IP address")]
     Bind(String),
@@ -196,6 +213,7 @@ impl ConfigError {
                 "for example `--bootstrap http://bootstrap:5000`; lists are separated by commas"
             }
             ConfigError::Port(_) => "the default is 5000; 0 takes a free port",
+            ConfigError::Push(_) => "`tree` costs less, `flood` is the simpler one",
             ConfigError::Bind(_) => "0.0.0.0 listens everywhere, 127.0.0.1 on this machine only",
         }
     }
@@ -242,6 +260,8 @@ impl TryFrom<NodeOptions> for Settings {
         };
         let peers = options.peers.unwrap_or_default();
         let peers = peers.split(',').filter(|peer| !peer.trim().is_empty()).map(str::parse).collect::<Result<_, _>>();
+        let push =
+            set(options.push).map_or(Ok(Push::default()), |push| push.trim().parse()).map_err(ConfigError::Push)?;
         let data = match options.data.filter(|path| !path.as_os_str().is_empty()) {
             Some(path) => DataFolder::Required(path),
             None => DataFolder::IfPresent(DEFAULT_DATA.into()),
@@ -254,6 +274,7 @@ impl TryFrom<NodeOptions> for Settings {
             data,
             secret: options.secret.filter(|secret| !secret.is_empty()),
             gateway: address("--gateway (GATEWAY)", options.gateway)?,
+            broadcast: broadcast::Config { push, ..broadcast::Config::default() },
             ..Self::local(name, network)
         })
     }
@@ -281,6 +302,12 @@ mod tests {
     }
 
     #[test]
+    fn broadcasts_are_flooded_on_demand() {
+        let options = NodeOptions { name: text("a"), push: text("flood"), ..NodeOptions::default() };
+        assert_eq!(Settings::try_from(options).unwrap().broadcast.push, Push::Flood);
+    }
+
+    #[test]
     fn an_empty_variable_counts_as_unset() {
         let empty = NodeOptions {
             name: text("node7"),
@@ -292,10 +319,12 @@ mod tests {
             data: Some("".into()),
             secret: text(""),
             gateway: text(""),
+            push: text(""),
         };
         let settings = Settings::try_from(empty).unwrap();
         assert_eq!(settings.port, 5000);
         assert!(settings.bootstrap.is_none() && settings.secret.is_none() && settings.peers.is_empty());
+        assert_eq!(settings.broadcast.push, Push::Tree);
     }
 
     #[test]
@@ -318,6 +347,7 @@ mod tests {
             (NodeOptions { bind: text("localhost"), ..named.clone() }, "--bind"),
             (NodeOptions { bootstrap: text("ftp://x"), ..named.clone() }, "--bootstrap"),
             (NodeOptions { peers: text("a,b:c"), ..named.clone() }, "--peers"),
+            (NodeOptions { push: text("pull"), ..named.clone() }, "--push"),
             (NodeOptions { gateway: text("x:0"), ..named }, "--gateway"),
         ] {
             let error = Settings::try_from(options).unwrap_err();

@@ -130,6 +130,8 @@ struct Node {
     pending: VecDeque<Input>,
     /// What the broadcast has been told of each live member.
     told: BTreeMap<NodeName, (SocketAddr, Epoch)>,
+    /// When live members may be named to it again.
+    told_again: Millis,
     live: watch::Sender<usize>,
     ever_joined: bool,
     namesake_noticed: bool,
@@ -241,6 +243,7 @@ impl Node {
                     self.broadcast.handle(self.clock.now(), input, &mut effects);
                     self.carry_out_broadcast(effects);
                     self.notice_links();
+                    self.tell_members_again();
                 }
             }
         }

@@ -269,3 +269,44 @@ async fn a_gateway_is_told_everything_again_on_each_link_and_the_goodbye_last() 
     }
     assert_eq!(last, Some(Report::Leaving));
 }
+
+#[tokio::test]
+async fn fifty_messages_of_8_kib_from_each_node_at_once_arrive_everywhere_once() {
+    const NODES: usize = 6;
+    const EACH: usize = 50;
+    let mut nodes: Vec<p2pnet_node::NodeHandle> = Vec::new();
+    for number in 1..=NODES {
+        let mut settings = settings("burst", &format!("node{number}"));
+        settings.peers = nodes.first().map(|first| first.url().parse().unwrap()).into_iter().collect();
+        // Room for all of them, so that each can be counted; a mark low enough that links become crowded.
+        settings.limits.messages_bytes = 8 * 1024 * 1024;
+        settings.limits.link_crowded_bytes = 64 * 1024;
+        nodes.push(start(settings).await.unwrap());
+    }
+    all_agree(&nodes).await;
+    all_linked(&nodes).await;
+    let body = serde_json::json!({ "msg": "x".repeat(8_192) }).to_string();
+    let client = reqwest::Client::new();
+    let senders = nodes.iter().map(|node| async {
+        for _ in 0..EACH {
+            // 503 says that this many at once are too many just now, and to try again.
+            until("a place for the message", || async {
+                let sent = client.post(format!("{}/broadcast", node.url())).body(body.clone()).send().await.unwrap();
+                assert!([202, 503].contains(&sent.status().as_u16()), "{sent:?}");
+                (sent.status() == 202).then_some(())
+            })
+            .await;
+        }
+    });
+    futures_util::future::join_all(senders).await;
+    for node in &nodes {
+        until("every message", || async {
+            let received = messages(node).await.messages;
+            let distinct: std::collections::BTreeSet<_> = received.iter().map(|message| message.id.clone()).collect();
+            assert_eq!(received.len(), distinct.len(), "each once");
+            (received.len() == NODES * EACH).then_some(())
+        })
+        .await;
+        assert_eq!(support::metric(node, "links_overflowed_total").await, 0, "no link was given up for it");
+    }
+}

@@ -12,7 +12,7 @@ use p2pnet_node::config::NodeOptions;
 use p2pnet_shared::{NetworkName, NodeName};
 
 use crate::{
-    cluster::{RuntimeChoice, Settings, default_data_dir},
+    cluster::{Push, RuntimeChoice, Settings, default_data_dir},
     failure::Failure,
     gateway::GatewayOptions,
     select::Selector,
@@ -112,6 +112,9 @@ pub struct StartOptions {
     /// Seals what nodes tell each other; only nodes with the same secret understand it.
     #[arg(long, env = "CLUSTER_SECRET", hide_env_values = true)]
     pub secret: Option<String>,
+    /// How broadcasts travel.
+    #[arg(long, value_enum, default_value_t)]
+    pub push: Push,
 }
 
 impl StartOptions {
@@ -134,7 +137,7 @@ impl StartOptions {
         };
         let network = self.which.network.clone();
         let secret = self.secret.clone().filter(|secret| !secret.is_empty());
-        Ok(Settings { network, base_port: self.base_port, bind: self.bind, data, publish, secret })
+        Ok(Settings { network, base_port: self.base_port, bind: self.bind, data, publish, secret, push: self.push })
     }
 }
 

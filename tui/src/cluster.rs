@@ -124,6 +124,31 @@ pub struct Settings {
     pub publish: bool,
     /// Seals datagrams and frames between nodes.
     pub secret: Option<String>,
+    /// How broadcasts travel.
+    #[serde(default)]
+    pub push: Push,
+}
+
+/// How broadcasts travel in a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Push {
+    /// Over a tree, and announced elsewhere: hardly anything comes twice.
+    #[default]
+    Tree,
+    /// Over every link: everything comes some four times.
+    Flood,
+}
+
+impl Push {
+    /// As a node's `PUSH` has it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Push::Tree => "tree",
+            Push::Flood => "flood",
+        }
+    }
 }
 
 /// Which runtime is wanted.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use p2pnet::{
-    cluster::{Cluster, Progress, RuntimeChoice, Settings, Truth, Unit, UnitState},
+    cluster::{Cluster, Progress, Push, RuntimeChoice, Settings, Truth, Unit, UnitState},
     failure::Failure,
     select::Selector,
     verb::Signal,
@@ -48,6 +48,7 @@ impl Lab {
             data: scratch.path().join("data"),
             publish: true,
             secret: Some("hush".to_owned()),
+            push: Push::Flood,
         };
         let binary = stand_in(scratch.path());
         Self { _scratch: scratch, settings, binary }

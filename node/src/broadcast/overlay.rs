@@ -16,13 +16,16 @@
 //! **Both dial at once**: the runtime keeps one link, each side asked over it, and a `Neighbor` from someone we asked is
 //! his `Accept`.
 //!
-//! Departs from the paper: the passive view is what the membership (SWIM) believes alive, so nothing is shuffled and a
-//! view can be rebuilt after any loss; that is some 60 bytes a member. The views differ in size, 5 wanted and 8 at most, so
+//! Whom to dial comes from the passive view (`passive.rs`), which the membership fills and shuffles keep moving.
+//!
+//! Departs from the paper: nobody joins by a walk, as the membership knows everybody. Active views differ in size, 5 wanted and 8 at most, so
 //! that a newcomer finds somebody with room instead of pushing others out; links that both ends have to spare are given
 //! up at leisure ([`Frame::Spare`]). Now and then a node asks a stranger although it has enough, which keeps the graph
 //! random and joins the halves of a network that was cut and whose nodes all found neighbours on their own side.
 //!
 //! Always holds: at most `active_cap` neighbours, never ourselves; and whom the membership gives up is parted from.
+
+mod shuffle;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -32,7 +35,7 @@ use std::{
 use p2pnet_shared::{Epoch, NodeName, wire::broadcast::Frame};
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus, seq::IteratorRandom};
 
-use super::{Config, Effect, Timer};
+use super::{Config, Effect, Timer, passive::Passive};
 use crate::time::Millis;
 
 /// How a link to one peer stands. `attempt` tells a half-open state's timer whether it is still about this one.
@@ -62,29 +65,20 @@ impl Link {
     }
 }
 
-/// A member we could ask.
-#[derive(Debug, Clone, Copy)]
-struct Candidate {
-    addr: SocketAddr,
-    epoch: Epoch,
-    /// Not asked before this time, because it failed or refused.
-    not_before: Millis,
-    /// Failures in a row.
-    failures: u32,
-}
-
 /// The views.
 #[derive(Debug)]
 pub(super) struct Overlay {
     me: NodeName,
     config: Config,
     rng: Xoshiro256PlusPlus,
-    members: BTreeMap<NodeName, Candidate>,
+    passive: Passive,
     links: BTreeMap<NodeName, Link>,
     /// Neighbours by name: the links that are `Active`.
     active: BTreeSet<NodeName>,
     /// How often `active` has changed.
     version: u64,
+    /// We are the root of the tree.
+    is_root: bool,
     attempts: u64,
     /// When a refill timer is due, if one is set.
     refill_at: Option<Millis>,
@@ -96,10 +90,11 @@ impl Overlay {
             me,
             config,
             rng: Xoshiro256PlusPlus::seed_from_u64(seed),
-            members: BTreeMap::new(),
+            passive: Passive::default(),
             links: BTreeMap::new(),
             active: BTreeSet::new(),
             version: 0,
+            is_root: false,
             attempts: 0,
             refill_at: None,
         }
@@ -107,6 +102,7 @@ impl Overlay {
 
     pub(super) fn start(&mut self, effects: &mut Vec<Effect>) {
         self.set_mix_timer(effects);
+        self.set_shuffle_timer(effects);
     }
 
     pub(super) fn neighbours(&self) -> &BTreeSet<NodeName> {
@@ -118,9 +114,29 @@ impl Overlay {
         self.version
     }
 
-    /// Members that are no neighbours.
+    /// Members in reserve.
     pub(super) fn passive(&self) -> impl Iterator<Item = &NodeName> {
-        self.members.keys().filter(|name| !self.active.contains(*name))
+        self.passive.strangers(&self.links).map(|(name, _)| name)
+    }
+
+    /// How many more members we would like to be told of: the reserve is less than half full, or all in it fail.
+    pub(super) fn wants_members(&self, now: Millis) -> usize {
+        let held = self.passive.strangers(&self.links).count();
+        let size = self.passive.size(&self.config);
+        let others = self.passive.members().saturating_sub(self.links.len());
+        let at_a_loss = self.active.len() < self.target()
+            && self.passive.strangers(&self.links).all(|(_, candidate)| candidate.not_before > now);
+        let short = held < others.min(size / 2) || (at_a_loss && held < others);
+        if short { size } else { 0 }
+    }
+
+    /// Neighbours we look for: as many as we take at the root of the tree, which makes all its ways shorter.
+    fn target(&self) -> usize {
+        if self.is_root { self.config.active_cap } else { self.config.active_target }
+    }
+
+    pub(super) fn set_root(&mut self, is_root: bool) {
+        self.is_root = is_root;
     }
 
     /// Whether frames of this peer count: it is our neighbour, or was until a moment ago.
@@ -135,15 +151,15 @@ impl Overlay {
 
     /// The life of a member, if the membership believes it alive.
     pub(super) fn epoch_of(&self, name: &NodeName) -> Option<Epoch> {
-        self.members.get(name).map(|candidate| candidate.epoch)
+        self.passive.epoch_of(name)
     }
 
-    /// The same name, sharing its letters with the member table if it is there.
+    /// The same name, sharing its letters with the views if it is there.
     pub(super) fn shared_name(&self, name: &NodeName) -> NodeName {
         if *name == self.me {
             return self.me.clone();
         }
-        self.members.get_key_value(name).map_or(name, |(known, _)| known).clone()
+        self.passive.shared_name(name).unwrap_or(name).clone()
     }
 
     /// `period`, less or more a fifth: nodes that started together do not act together for ever.
@@ -166,15 +182,12 @@ impl Overlay {
         if peer == self.me {
             return;
         }
-        let known = self.members.get(&peer);
-        if known.is_none_or(|known| (known.addr, known.epoch) != (addr, epoch)) {
-            self.members.insert(peer, Candidate { addr, epoch, not_before: Millis(0), failures: 0 });
-        }
+        self.passive.on_member_up(peer, addr, epoch, &self.links, &self.config, &mut self.rng);
         self.refill(now, effects);
     }
 
     pub(super) fn on_member_down(&mut self, now: Millis, peer: &NodeName, effects: &mut Vec<Effect>) {
-        self.members.remove(peer);
+        self.passive.on_member_down(peer);
         if matches!(self.links.get(peer), Some(Link::Active | Link::Asked { .. } | Link::Awaiting { .. })) {
             self.part(peer, Frame::Disconnect, effects);
         }
@@ -186,7 +199,7 @@ impl Overlay {
             return;
         }
         match self.links.get(peer) {
-            Some(Link::Dialling { .. }) if !self.members.contains_key(peer) => {
+            Some(Link::Dialling { .. }) if self.passive.epoch_of(peer).is_none() => {
                 self.part(peer, Frame::Disconnect, effects); // it died, as far as we know, while we dialled
             }
             Some(Link::Dialling { .. }) => {
@@ -211,6 +224,7 @@ impl Overlay {
             Some(Link::Awaiting { .. } | Link::Closing { .. }) | None => {}
         }
         self.version += u64::from(self.active.remove(peer));
+        self.passive.trim(&self.links, &[], &self.config, &mut self.rng);
         self.refill(now, effects);
     }
 
@@ -230,7 +244,7 @@ impl Overlay {
                 self.set_half_open(peer, |attempt| Link::Closing { attempt }, effects);
                 self.avoid(now, peer);
             }
-            (Frame::Spare, Some(Link::Active)) if self.active.len() > self.config.active_target => {
+            (Frame::Spare, Some(Link::Active)) if self.active.len() > self.target() => {
                 self.part(peer, Frame::Disconnect, effects);
             }
             // Anything else has been overtaken by what we know already.
@@ -276,7 +290,7 @@ impl Overlay {
     /// Gives up a link that both have to spare, or now and then asks a stranger.
     pub(super) fn on_mix_timer(&mut self, now: Millis, effects: &mut Vec<Effect>) {
         self.set_mix_timer(effects);
-        if self.active.len() > self.config.active_target {
+        if self.active.len() > self.target() {
             if let Some(peer) = self.random_neighbour() {
                 effects.push(Effect::Send { to: peer, frame: Frame::Spare });
             }
@@ -317,7 +331,7 @@ impl Overlay {
 
     fn activate(&mut self, peer: &NodeName) {
         let name = self.shared_name(peer);
-        if let Some(candidate) = self.members.get_mut(peer) {
+        if let Some(candidate) = self.passive.get_mut(peer) {
             candidate.failures = 0;
         }
         self.links.insert(name.clone(), Link::Active);
@@ -335,12 +349,12 @@ impl Overlay {
     /// Dials until the neighbours and those we are asking make up the target. When all candidates have failed lately, a
     /// timer is set for the first that may be asked again.
     fn refill(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        while self.active.len() + self.pending() < self.config.active_target {
+        while self.active.len() + self.pending() < self.target() {
             let Some(peer) = self.random_candidate(now) else { break };
             self.dial(peer, effects);
         }
-        if self.active.len() + self.pending() < self.config.active_target {
-            let next = self.strangers().map(|(_, candidate)| candidate.not_before).min();
+        if self.active.len() + self.pending() < self.target() {
+            let next = self.passive.strangers(&self.links).map(|(_, candidate)| candidate.not_before).min();
             if let Some(next) = next.filter(|next| self.refill_at.is_none_or(|at| at > *next)) {
                 self.refill_at = Some(next);
                 effects.push(Effect::SetTimer { after: next - now, timer: Timer::Refill });
@@ -349,7 +363,7 @@ impl Overlay {
     }
 
     fn dial(&mut self, peer: NodeName, effects: &mut Vec<Effect>) {
-        if let Some(candidate) = self.members.get(&peer) {
+        if let Some(candidate) = self.passive.get(&peer) {
             effects.push(Effect::Connect { peer: peer.clone(), addr: candidate.addr });
             self.set_half_open(&peer, |attempt| Link::Dialling { attempt }, effects);
         }
@@ -359,21 +373,14 @@ impl Overlay {
         self.links.values().filter(|link| matches!(link, Link::Dialling { .. } | Link::Asked { .. })).count()
     }
 
-    fn strangers(&self) -> impl Iterator<Item = (&NodeName, &Candidate)> {
-        self.members.iter().filter(|(name, _)| !self.links.contains_key(*name))
-    }
-
     fn random_candidate(&mut self, now: Millis) -> Option<NodeName> {
-        let ready = self
-            .members
-            .iter()
-            .filter(|(name, candidate)| candidate.not_before <= now && !self.links.contains_key(*name));
+        let ready = self.passive.strangers(&self.links).filter(|(_, candidate)| candidate.not_before <= now);
         ready.choose(&mut self.rng).map(|(name, _)| name.clone())
     }
 
     /// Not this one again for a while: longer each time, because it may be gone and the membership does not know yet.
     fn avoid(&mut self, now: Millis, peer: &NodeName) {
-        if let Some(candidate) = self.members.get_mut(peer) {
+        if let Some(candidate) = self.passive.get_mut(peer) {
             let wait = self.config.retry_min.0.saturating_mul(1 << candidate.failures.min(16));
             let wait = wait.min(self.config.retry_max.0).max(1);
             let jitter = self.rng.random_range(0..=wait / 2);

@@ -15,7 +15,8 @@
 //! What nobody remembers cannot be repaired: a neighbour that has seen, and forgotten, what we lack says so
 //! ([`Frame::Forgotten`]), and we give those numbers up instead of asking for ever.
 //!
-//! Bounded: an answer is at most [`ANSWER_MESSAGES_MAX`] messages or [`ANSWER_BYTES_MAX`], marks fill at most
+//! Bounded: an answer is at most [`ANSWER_MESSAGES_MAX`] messages, answers to one
+//! neighbour are at most `repair_bytes` per `repair_soon` however often it asks, marks fill at most
 //! [`MARKS_BYTES_MAX`] of a frame and go on where they stopped the next time, and at most one neighbour's worth of
 //! names waits its turn.
 
@@ -26,13 +27,11 @@ use p2pnet_shared::{
     wire::broadcast::{Broadcast, Frame, Life, Mark, MarksPurpose, PATH_MAX, Via},
 };
 
-use super::{Message, seen::Seen, store, store::Store};
+use super::{Config, Message, seen::Seen, store, store::Store};
 use crate::time::Millis;
 
 /// Most messages in one answer: what a link's queue takes without blocking pushes for long.
 pub(super) const ANSWER_MESSAGES_MAX: usize = 200;
-/// Most bytes of messages in one answer.
-pub(super) const ANSWER_BYTES_MAX: usize = 256 * 1024;
 /// Most bytes of marks in one frame; a frame may have 64 KiB.
 pub(super) const MARKS_BYTES_MAX: usize = 48 * 1024;
 /// Most lives in one `Forgotten` frame, each at most 85 bytes.
@@ -53,6 +52,8 @@ pub(super) struct Repair {
     asked_at: Option<Millis>,
     /// Where the next marks go on, when not all of them fit one frame.
     cursor: Option<Life>,
+    /// Since when, and with how many bytes, each neighbour has been repaired in the present round.
+    rounds: BTreeMap<NodeName, (Millis, usize)>,
 }
 
 /// What is to be done when the soon-timer fires.
@@ -89,7 +90,23 @@ impl Repair {
     }
 
     pub(super) fn forget_peer(&mut self, peer: &NodeName) {
+        self.rounds.remove(peer);
         self.turns.retain(|waiting| waiting != peer);
+    }
+
+    /// How many more bytes `peer` may be repaired with in this round.
+    pub(super) fn allowance(&mut self, now: Millis, peer: &NodeName, config: &Config) -> usize {
+        let round = self.rounds.entry(peer.clone()).or_insert((now, 0));
+        if now - round.0 >= config.repair_soon {
+            *round = (now, 0);
+        }
+        config.repair_bytes.saturating_sub(round.1)
+    }
+
+    pub(super) fn answered(&mut self, peer: &NodeName, bytes: usize) {
+        if let Some((_, used)) = self.rounds.get_mut(peer) {
+            *used += bytes;
+        }
     }
 
     pub(super) fn note_news(&mut self) {
@@ -165,8 +182,8 @@ impl Shown {
     ///
     /// First what we have forgotten, so that the gap before the oldest remembered message closes. Then the messages in
     /// the order in which we got them; those below the highest number seen come first, because only they are lacking for
-    /// certain and the answer is bounded.
-    pub(super) fn answer(&self, me: &NodeName, seen: &Seen, store: &Store) -> Vec<Frame> {
+    /// certain and the answer is bounded: to `room` bytes, all of which count as used when something had no room.
+    pub(super) fn answer(&self, me: &NodeName, seen: &Seen, store: &Store, room: usize) -> (Vec<Frame>, usize) {
         let lacking: Vec<(Life, &Message)> = store
             .messages()
             .map(|message| (Life::from(&message.id), message))
@@ -178,13 +195,15 @@ impl Shown {
         let (certain, tail): (Vec<_>, Vec<_>) = lacking.iter().partition(|(life, message)| fills_gap(life, message));
         let mut bytes = 0;
         for (_, message) in certain.into_iter().chain(tail).take(ANSWER_MESSAGES_MAX) {
-            bytes += store::cost_bytes(message.text.len(), message.path.len());
-            if bytes > ANSWER_BYTES_MAX {
+            let cost = store::cost_bytes(message.text.len(), message.path.len());
+            if bytes + cost > room {
+                bytes = room; // nothing more this time
                 break;
             }
+            bytes += cost;
             frames.extend(frame_of(message, me, 0, Via::Repair));
         }
-        frames
+        (frames, bytes)
     }
 
     /// Up to where, per life, we have seen everything that they lack and remember none of it.

@@ -122,6 +122,14 @@ pub(super) struct Seen {
 }
 
 impl Seen {
+    /// Whether a number is new, and would be let in unless there are too many gaps.
+    pub(super) fn would_take(&self, life: &Life, seq: u64, named: Option<Epoch>) -> bool {
+        match self.window(life) {
+            Some(window) => seq != u64::MAX && !window.has(seq) && seq - window.through <= DISTANCE_MAX,
+            None => (1..=DISTANCE_MAX).contains(&seq) && self.has_room(life, named),
+        }
+    }
+
     /// Notes one number. `named` is the life that the membership knows of this origin, if it knows any.
     pub(super) fn note(&mut self, life: &Life, seq: u64, named: Option<Epoch>) -> Noted {
         if let Some(window) = self.window_mut(life) {

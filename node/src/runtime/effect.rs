@@ -7,10 +7,11 @@ use p2pnet_shared::{
     telemetry::{Load, MemberEvent, MemberEventKind, MemberRow, OverlayLink, Report},
     wire::membership::Message as SwimMessage,
 };
-use rand::RngExt;
+use rand::{RngExt, seq::IteratorRandom};
 
 use super::{
-    Input, Node, link,
+    Input, Node,
+    link::{self, Sent},
     metrics::{cpu_ms, rss_bytes},
     telemetry::{LINKS_PERIOD, LOAD_PERIOD, VIEW_PERIOD, delivery, recent},
     timers::Wake,
@@ -20,6 +21,11 @@ use crate::{
     membership::{self, Member},
     time::Millis,
 };
+
+/// Live members are named again to the broadcast at most this often.
+const TOLD_AGAIN_PERIOD: Millis = Millis(1_000);
+/// The broadcast is asked whether it wants that at most this often: the answer is almost always no.
+const ASK_PERIOD: Millis = Millis(200);
 
 impl Node {
     pub(super) fn carry_out_membership(&mut self, effects: Vec<membership::Effect>) {
@@ -51,9 +57,16 @@ impl Node {
         for effect in effects {
             match effect {
                 broadcast::Effect::Send { to, frame } => {
-                    if !self.links.send(&to, &frame) {
-                        tracing::warn!(node = %self.me.name, peer = %to, "a link's queue was full; the link is closed");
-                        self.pending.push_back(Input::Broadcast(broadcast::Input::LinkDown { peer: to }));
+                    match self.links.send(&to, &frame) {
+                        Sent::Fine => {}
+                        // Told before anything else: the next message is to find the link marked.
+                        Sent::Crowded => {
+                            self.pending.push_front(Input::Broadcast(broadcast::Input::LinkCrowded { peer: to }));
+                        }
+                        Sent::Overflowed => {
+                            tracing::warn!(node = %self.me.name, peer = %to, "a link's queue was full; the link is closed");
+                            self.pending.push_back(Input::Broadcast(broadcast::Input::LinkDown { peer: to }));
+                        }
                     }
                 }
                 broadcast::Effect::Connect { peer, addr } => self.links.dial(peer, addr),
@@ -81,6 +94,7 @@ impl Node {
         self.pending.extend(news.into_iter().map(|news| match news {
             link::News::Up(peer) => Input::Broadcast(broadcast::Input::LinkUp { peer }),
             link::News::Down(peer) => Input::Broadcast(broadcast::Input::LinkDown { peer }),
+            link::News::Clear(peer) => Input::Broadcast(broadcast::Input::LinkClear { peer }),
             link::News::Lost(peer, epoch) => Input::Membership(membership::Input::LinkLost { peer, epoch }),
             link::News::Frame(from, frame) => Input::Broadcast(broadcast::Input::Received { from, frame }),
         }));
@@ -188,6 +202,23 @@ impl Node {
         let clock = self.clock;
         if self.reporter.links_seen(self.broadcast.links_version(), || clock.wall()) {
             self.timers.set(clock.now() + LINKS_PERIOD, Wake::Links);
+        }
+    }
+
+    /// Names some live members again when the overlay's reserve is short, at most once a second.
+    pub(super) fn tell_members_again(&mut self) {
+        let now = self.clock.now();
+        if now < self.told_again {
+            return;
+        }
+        let wanted = self.broadcast.wants_members(now);
+        self.told_again = now + if wanted == 0 { ASK_PERIOD } else { TOLD_AGAIN_PERIOD };
+        if wanted > 0 {
+            let some = self.told.iter().map(|(name, at)| (name.clone(), *at)).sample(&mut self.rng, wanted);
+            self.pending.extend(
+                some.into_iter()
+                    .map(|(peer, (addr, epoch))| Input::Broadcast(broadcast::Input::MemberUp { peer, addr, epoch })),
+            );
         }
     }
 

@@ -6,8 +6,9 @@
 //!   │ ◀───────────────────────────────── Hello  │
 //!   │ frames ◀──────────────────────────▶ frames│ u32 length, envelope
 //! ```
-//! The loop never waits for a link: it hands a frame to the link's queue, and the link's task writes it. A queue that is
-//! full closes its link and is counted, rather than losing a frame in silence.
+//! The loop never waits for a link: it hands a frame to the link's queue, and the link's task writes it. A queue past its
+//! mark makes the link *crowded*, of which the broadcast is told and pushes no more messages until it has drained; a queue
+//! that is full closes its link and is counted, rather than losing a frame in silence.
 //!
 //! **At most one link per peer.** When both dial at once, both keep the one dialled by the smaller name: that one's
 //! acceptor gives up its own dial, the other's refuses. A link that is up is replaced only by one from a later life of the
@@ -17,7 +18,16 @@
 //! deadline missed, is news for the membership (`LinkLost`). Whoever closes by intent writes out its queue, says so with
 //! a FIN, and reads on until the other side has closed too, so that no reset eats the last frame.
 
-use std::{collections::HashMap, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use p2pnet_shared::{
     Epoch, NodeName,
@@ -29,7 +39,10 @@ use tokio::{
         TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
-    sync::{OwnedSemaphorePermit, mpsc},
+    sync::{
+        OwnedSemaphorePermit,
+        mpsc::{self, error::TrySendError},
+    },
     task::{AbortHandle, JoinSet},
     time::timeout,
 };
@@ -53,6 +66,8 @@ pub(super) enum Event {
     DialFailed { id: u64, peer: NodeName, error: LinkError },
     /// A frame.
     Received { id: u64, from: NodeName, frame: Frame },
+    /// Half of what made the link crowded has been written.
+    Drained { id: u64, peer: NodeName },
     /// The link is no more.
     Ended { id: u64, peer: NodeName, goodbye: bool },
 }
@@ -66,8 +81,43 @@ pub(super) enum News {
     Down(NodeName),
     /// It broke without a goodbye. `Down` follows.
     Lost(NodeName, Epoch),
+    /// What made the link crowded has been written.
+    Clear(NodeName),
     /// A frame came.
     Frame(NodeName, Frame),
+}
+
+/// What became of a frame that was handed to a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// It waits, or there is no link any more and the protocol has been told or is about to be.
+    Fine,
+    /// It waits, and with it the link has become crowded: until `Clear`.
+    Crowded,
+    /// There was no room, and the link is therefore gone.
+    Overflowed,
+}
+
+/// What waits for one link, kept by the table and the link's task together.
+#[derive(Debug, Default)]
+struct Waiting {
+    frames: AtomicUsize,
+    bytes: AtomicUsize,
+    crowded: AtomicBool,
+}
+
+impl Waiting {
+    fn add(&self, bytes: usize) -> (usize, usize) {
+        (self.frames.fetch_add(1, Relaxed) + 1, self.bytes.fetch_add(bytes, Relaxed) + bytes)
+    }
+
+    /// A frame was written; true if the link is crowded no more by that.
+    fn written(&self, bytes: usize, limits: &Limits) -> bool {
+        let frames = self.frames.fetch_sub(1, Relaxed) - 1;
+        let bytes = self.bytes.fetch_sub(bytes, Relaxed) - bytes;
+        let is_clear = frames <= limits.link_crowded / 2 && bytes <= limits.link_crowded_bytes / 2;
+        is_clear && self.crowded.swap(false, Relaxed)
+    }
 }
 
 /// Why a link did not come up or ended.
@@ -101,6 +151,7 @@ enum Stage {
     Up {
         epoch: Epoch,
         queue: mpsc::Sender<Vec<u8>>,
+        waiting: Arc<Waiting>,
     },
     /// What was queued is being written out.
     Closing,
@@ -158,26 +209,33 @@ impl Links {
         self.slots.insert(peer, Slot { id: self.ids, dialled_by_us: true, task, stage: Stage::Dialling });
     }
 
-    /// Hands a frame to the link; false if its queue was full and the link is therefore gone.
-    pub(super) fn send(&mut self, to: &NodeName, frame: &Frame) -> bool {
-        let Some(Slot { stage: Stage::Up { queue, .. }, .. }) = self.slots.get(to) else {
-            return true; // no link any more, and the protocol has been told or is about to be
+    /// Hands a frame to the link.
+    pub(super) fn send(&mut self, to: &NodeName, frame: &Frame) -> Sent {
+        let Some(Slot { stage: Stage::Up { queue, waiting, .. }, .. }) = self.slots.get(to) else {
+            return Sent::Fine;
         };
         let bytes = self.wiring.codec.encode_frame(frame);
-        let length = bytes.len();
-        match queue.try_send(bytes) {
+        let (length, limits) = (bytes.len(), &self.wiring.limits);
+        let has_room = waiting.bytes.load(Relaxed) + length <= limits.link_queue_bytes;
+        match if has_room { queue.try_send(bytes) } else { Err(TrySendError::Full(bytes)) } {
             Ok(()) => {
                 self.wiring.counters.frames_out.add(1);
                 self.wiring.counters.frame_bytes_out.add(length);
-                true
+                let (frames, bytes) = waiting.add(length);
+                let past = frames > limits.link_crowded || bytes > limits.link_crowded_bytes;
+                if past && !waiting.crowded.swap(true, Relaxed) {
+                    self.wiring.counters.links_crowded.add(1);
+                    return Sent::Crowded;
+                }
+                Sent::Fine
             }
-            Err(mpsc::error::TrySendError::Closed(_)) => true, // its end is among the events
-            Err(mpsc::error::TrySendError::Full(_)) => {
+            Err(TrySendError::Closed(_)) => Sent::Fine, // its end is among the events
+            Err(TrySendError::Full(_)) => {
                 self.wiring.counters.links_overflowed.add(1);
                 if let Some(slot) = self.slots.remove(to) {
                     slot.task.abort();
                 }
-                false
+                Sent::Overflowed
             }
         }
     }
@@ -200,7 +258,7 @@ impl Links {
     pub(super) async fn leave(&mut self, patience: Duration) {
         let peers: Vec<NodeName> = self.slots.keys().cloned().collect();
         for peer in peers {
-            self.send(&peer, &Frame::Disconnect);
+            let _ = self.send(&peer, &Frame::Disconnect);
             self.close(&peer, &mut Vec::new());
         }
         self.events.close();
@@ -227,6 +285,11 @@ impl Links {
             Event::Received { id, from, frame } => {
                 if self.holds(&from, id) && !matches!(self.slots[&from].stage, Stage::Closing) {
                     news.push(News::Frame(from, frame));
+                }
+            }
+            Event::Drained { id, peer } => {
+                if self.holds(&peer, id) {
+                    news.push(News::Clear(peer));
                 }
             }
             Event::Ended { id, peer, goodbye } => {
@@ -290,14 +353,19 @@ impl Links {
         news: &mut Vec<News>,
     ) {
         let (queue, frames) = mpsc::channel(self.wiring.limits.link_queue);
+        let waiting = Arc::new(Waiting::default());
         if !dialled_by_us {
             let hello = self.wiring.codec.encode_frame(&self.wiring.me);
+            waiting.add(hello.len());
             queue.try_send(hello).expect("a new queue has room for one");
         }
         self.ids += 1;
-        let task = Task { wiring: self.wiring.clone(), id: self.ids, peer: peer.clone() };
+        let task = Task { wiring: self.wiring.clone(), id: self.ids, peer: peer.clone(), waiting: waiting.clone() };
         let task = self.tasks.spawn(task.run(stream, frames, permit));
-        self.slots.insert(peer.clone(), Slot { id: self.ids, dialled_by_us, task, stage: Stage::Up { epoch, queue } });
+        self.slots.insert(
+            peer.clone(),
+            Slot { id: self.ids, dialled_by_us, task, stage: Stage::Up { epoch, queue, waiting } },
+        );
         news.push(News::Up(peer));
     }
 }
@@ -358,6 +426,7 @@ struct Task {
     wiring: Wiring,
     id: u64,
     peer: NodeName,
+    waiting: Arc<Waiting>,
 }
 
 impl Task {
@@ -424,6 +493,9 @@ impl Task {
     ) -> Result<OwnedWriteHalf, LinkError> {
         while let Some(frame) = frames.recv().await {
             timeout(self.wiring.limits.frame_timeout, stream.write_all(&frame)).await??;
+            if self.waiting.written(frame.len(), &self.wiring.limits) {
+                let _ = self.wiring.events.send(Event::Drained { id: self.id, peer: self.peer.clone() }).await;
+            }
         }
         timeout(self.wiring.limits.frame_timeout, stream.shutdown()).await??;
         Ok(stream)

@@ -41,6 +41,8 @@ pub(super) struct Counters {
     pub(super) frames_refused: Count,
     /// Links closed because their queue was full.
     pub(super) links_overflowed: Count,
+    /// Times a link's queue went past its mark.
+    pub(super) links_crowded: Count,
     /// Links refused: too many, a stale life, or the other of two.
     pub(super) links_refused: Count,
     /// Connections refused because there were too many.
@@ -120,6 +122,7 @@ impl Exposition {
             ("frame_sent_bytes_total", "Bytes of frames handed to links.", &c.frame_bytes_out),
             ("frames_refused_total", "Frames that did not decode or were too long.", &c.frames_refused),
             ("links_overflowed_total", "Links closed because their queue was full.", &c.links_overflowed),
+            ("links_crowded_total", "Times a link's queue went past its mark.", &c.links_crowded),
             ("links_refused_total", "Links refused.", &c.links_refused),
             ("connections_refused_total", "Connections refused because there were too many.", &c.connections_refused),
             ("http_requests_total", "HTTP requests.", &c.http_requests),

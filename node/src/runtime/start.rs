@@ -32,6 +32,7 @@ use crate::{
     broadcast,
     config::{DataFolder, NodeOptions, Settings},
     membership,
+    time::Millis,
 };
 
 /// How long the look-up of our bootstrap may hold up the start; it only tells which of our addresses to take.
@@ -188,6 +189,7 @@ fn assemble(
         commands,
         pending: Default::default(),
         told: Default::default(),
+        told_again: Millis(0),
         live,
         ever_joined: false,
         namesake_noticed: false,

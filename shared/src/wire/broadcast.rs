@@ -2,11 +2,16 @@
 //!
 //! ```text
 //! link      Neighbor ─▶  ◀─ Accept | Refuse          either may later say Spare or Disconnect
-//! push      Broadcast ─▶                             to every neighbour not on its path, on first receipt
+//! views     Shuffle ─▶ … ─▶  ◀─ … ◀─ Shuffled        a walk over links, and its answer on the same way back
+//! tree      Tree ─▶                                  where the sender is, and whether it hangs from the receiver
+//! push      Broadcast ─▶                             over eager links, to those not on its path, on first receipt
+//! lazy      IHave ─▶  ◀─ Graft  Broadcast… ─▶        over the others
 //! repair    Marks{Compare} ─▶  ◀─ Forgotten, Broadcast…   ◀─ Marks{Ask}   Forgotten, Broadcast… ─▶
 //!           Marks{Offer} ─▶                          ◀─ Marks{Ask}        Forgotten, Broadcast… ─▶
 //! ```
 //! The protocol itself is in `node/src/broadcast.rs`.
+
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +22,12 @@ use crate::id::{Epoch, MessageId, NodeName};
 pub const PATH_MAX: usize = 32;
 /// Longest message text, bytes, unless configured lower.
 pub const TEXT_MAX_BYTES: usize = 8 * 1024;
+/// Most ids in one frame, at most 90 bytes each.
+pub const IDS_MAX: usize = 256;
+/// Most contacts in one frame.
+pub const CONTACTS_MAX: usize = 8;
+/// Most links a shuffle walks.
+pub const WALK_MAX: u8 = 6;
 /// Most hops a message may be pushed.
 pub const TTL_MAX: u8 = 32;
 
@@ -48,6 +59,17 @@ pub struct Broadcast {
     pub text: String,
     /// Why it is sent: `Push`, `Graft` or `Repair`.
     pub via: Via,
+}
+
+/// Where to reach a member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contact {
+    /// Whom.
+    pub name: NodeName,
+    /// Where it listens.
+    pub addr: SocketAddr,
+    /// Which life of it.
+    pub epoch: Epoch,
 }
 
 /// One life of one node, as an origin of messages: their sequence numbers count from 1 in each.
@@ -117,6 +139,35 @@ pub enum Frame {
     Disconnect,
     /// I have more neighbours than I aim for. If you have, too, say `Disconnect`; else nothing happens.
     Spare,
+    /// Some members in reserve, for the node where this walk ends.
+    Shuffle {
+        /// Links it may still walk, this one included.
+        ttl: u8,
+        /// The nodes it went through, who began it first, the sender of this frame last.
+        path: Vec<NodeName>,
+        /// Some of its neighbours and of its reserve. At most [`CONTACTS_MAX`].
+        contacts: Vec<Contact>,
+    },
+    /// The answer, on its way back.
+    Shuffled {
+        /// Whom it still has to go through; who began the walk first, whom the receiver hands it to last.
+        path: Vec<NodeName>,
+        /// Others the answering node knows.
+        contacts: Vec<Contact>,
+    },
+    /// Where I am in the tree. The link between us is eager if one of us hangs from the other.
+    Tree {
+        /// The smallest name I know a way to.
+        root: NodeName,
+        /// How many links away it is.
+        hops: u8,
+        /// I hang from you.
+        child: bool,
+    },
+    /// I have these messages (Plumtree §3.4). At most [`IDS_MAX`].
+    IHave(Vec<MessageId>),
+    /// Send me these messages now (Plumtree §3.4). At most [`IDS_MAX`].
+    Graft(Vec<MessageId>),
     /// A message.
     Broadcast(Broadcast),
     /// What I have seen. Complete between the two ends: of a life in there that is not listed, nothing was seen.

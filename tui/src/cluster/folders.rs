@@ -175,6 +175,7 @@ mod tests {
             data: data.to_owned(),
             publish: true,
             secret: None,
+            push: crate::cluster::Push::default(),
         }
     }
 

@@ -167,6 +167,7 @@ fn same_settings(plan: Plan, wanted: &Settings) -> Result<Plan, Failure> {
         (has.bind != wanted.bind).then(|| format!("bind address {}", has.bind)),
         (has.data != wanted.data).then(|| format!("data folder {}", has.data.display())),
         (has.secret != wanted.secret).then(|| "another secret".to_owned()),
+        (has.push != wanted.push).then(|| format!("`--push {}`", has.push.as_str())),
     ];
     let differs: Vec<String> = differs.into_iter().flatten().collect();
     if differs.is_empty() {

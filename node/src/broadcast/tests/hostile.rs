@@ -3,10 +3,10 @@
 use std::{collections::BTreeSet, net::SocketAddr};
 
 use p2pnet_shared::{
-    Epoch, MessageId,
+    Epoch, MessageId, NodeName,
     wire::{
         Codec, FRAME_MAX_BYTES,
-        broadcast::{Broadcast, Frame, Life, Mark, MarksPurpose, Via},
+        broadcast::{Broadcast, Contact, Frame, Life, Mark, MarksPurpose, Via},
     },
 };
 use proptest::prelude::*;
@@ -52,6 +52,20 @@ fn broadcast() -> impl Strategy<Value = Frame> {
     })
 }
 
+fn id() -> impl Strategy<Value = MessageId> {
+    (life(), number()).prop_map(|(life, seq)| MessageId { origin: life.origin, epoch: life.epoch, seq })
+}
+
+fn path() -> impl Strategy<Value = Vec<NodeName>> {
+    prop::collection::vec((1_u32..6).prop_map(name), 0..10)
+}
+
+fn contacts() -> impl Strategy<Value = Vec<Contact>> {
+    let addr = SocketAddr::from(([127, 0, 0, 1], 5_000));
+    let contact = (life(), Just(addr)).prop_map(|(life, addr)| Contact { name: life.origin, addr, epoch: life.epoch });
+    prop::collection::vec(contact, 0..12)
+}
+
 fn frame() -> impl Strategy<Value = Frame> {
     let purpose = prop_oneof![Just(MarksPurpose::Compare), Just(MarksPurpose::Ask), Just(MarksPurpose::Offer)];
     let ends = (prop::option::of(life()), prop::option::of(life()));
@@ -62,6 +76,12 @@ fn frame() -> impl Strategy<Value = Frame> {
         1 => Just(Frame::Disconnect),
         1 => Just(Frame::Spare),
         8 => broadcast(),
+        3 => (1_u32..6, any::<u8>(), any::<bool>())
+            .prop_map(|(root, hops, child)| Frame::Tree { root: name(root), hops, child }),
+        2 => prop::collection::vec(id(), 0..6).prop_map(Frame::IHave),
+        2 => prop::collection::vec(id(), 0..6).prop_map(Frame::Graft),
+        1 => (0_u8..9, path(), contacts()).prop_map(|(ttl, path, contacts)| Frame::Shuffle { ttl, path, contacts }),
+        1 => (path(), contacts()).prop_map(|(path, contacts)| Frame::Shuffled { path, contacts }),
         2 => (purpose, ends, prop::collection::vec(mark(), 0..6))
             .prop_map(|(purpose, (after, until), marks)| Frame::Marks { purpose, after, until, marks }),
         1 => prop::collection::vec((life(), number()), 0..4).prop_map(Frame::Forgotten),
@@ -81,6 +101,12 @@ fn input() -> impl Strategy<Value = Input> {
         1 => Just(Input::TimerFired(Timer::RepairSoon)),
         1 => Just(Input::TimerFired(Timer::Refill)),
         1 => Just(Input::TimerFired(Timer::Mix)),
+        1 => Just(Input::TimerFired(Timer::Shuffle)),
+        1 => Just(Input::TimerFired(Timer::Announce)),
+        1 => Just(Input::TimerFired(Timer::Graft)),
+        1 => Just(Input::TimerFired(Timer::Owed)),
+        1 => peer().prop_map(|peer| Input::LinkCrowded { peer }),
+        1 => peer().prop_map(|peer| Input::LinkClear { peer }),
         1 => (peer(), 0_u64..50).prop_map(|(peer, attempt)| Input::TimerFired(Timer::HalfOpen { peer, attempt })),
     ]
 }
@@ -88,7 +114,7 @@ fn input() -> impl Strategy<Value = Input> {
 proptest! {
     #[test]
     fn anything_may_come_in(inputs in prop::collection::vec((0_u64..2_000, input()), 0..300)) {
-        let config = Config { messages_max: 20, active_target: 2, active_cap: 3, ..Config::default() };
+        let config = Config { messages_max: 20, active_target: 2, active_cap: 3, passive_size: 2, ..Config::default() };
         let mut state = State::new(name(1), Epoch(5), config, 1);
         let codec = Codec::new(&"lab".parse().unwrap(), None);
         let (mut now, mut delivered) = (Millis(0), BTreeSet::new());
@@ -117,6 +143,8 @@ proptest! {
             prop_assert!(state.messages().count() <= 20);
             prop_assert!(state.neighbours().count() <= 3);
             prop_assert!(state.neighbours().all(|peer| *peer != name(1)));
+            prop_assert!(state.passive().count() <= 2 && state.passive().all(|peer| *peer != name(1)));
+            prop_assert!(state.links().count() == state.neighbours().count());
         }
     }
 }

@@ -8,7 +8,7 @@ use p2pnet_shared::{
 };
 
 use super::{
-    super::{Config, Dropped, Effect, Input, Message, PublishError, State, Timer},
+    super::{Config, Dropped, Effect, Input, Message, PublishError, Push, State, Timer},
     network::name,
 };
 use crate::time::Millis;
@@ -21,7 +21,11 @@ struct Story {
 
 impl Story {
     fn new() -> Self {
-        Self { state: State::new(name(1), Epoch(1), Config::default(), 1), now: 0 }
+        Self::pushing(Push::Flood)
+    }
+
+    fn pushing(push: Push) -> Self {
+        Self { state: State::new(name(1), Epoch(1), Config { push, ..Config::default() }, 1), now: 0 }
     }
 
     /// node1 with neighbours that dialled it.
@@ -65,10 +69,12 @@ impl Story {
     }
 }
 
+/// What was sent, words about the tree left out: these are in tree.rs.
 fn sent(effects: &[Effect]) -> Vec<(&str, &Frame)> {
     effects
         .iter()
         .filter_map(|effect| match effect {
+            Effect::Send { frame: Frame::Tree { .. }, .. } => None,
             Effect::Send { to, frame } => Some((to.as_str(), frame)),
             _ => None,
         })

@@ -19,9 +19,27 @@ use crate::time::Millis;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum What {
     Input(NodeName, u64, Happening),
-    Connect { from: NodeName, to: NodeName },
-    LinkEnds { at: NodeName, peer: NodeName, link: u64 },
-    Frame { link: u64, from: NodeName, to: NodeName, index: usize },
+    Connect {
+        from: NodeName,
+        to: NodeName,
+    },
+    LinkEnds {
+        at: NodeName,
+        peer: NodeName,
+        link: u64,
+    },
+    Frame {
+        link: u64,
+        from: NodeName,
+        to: NodeName,
+        index: usize,
+    },
+    /// Perhaps a queue has drained.
+    Drained {
+        link: u64,
+        from: NodeName,
+        to: NodeName,
+    },
 }
 
 /// What happens at one node, in a form that can be ordered.
@@ -36,6 +54,8 @@ enum Happening {
 pub(super) struct Node {
     pub(super) state: State,
     pub(super) delivered: BTreeMap<MessageId, Vec<NodeName>>,
+    /// Not told of members again before this time.
+    told_until: u64,
     /// The life, counted by the harness too, so that nothing meant for a former one arrives.
     life: u64,
 }
@@ -46,6 +66,20 @@ pub(super) struct Network {
     pub(super) nodes: BTreeMap<NodeName, Node>,
     /// Broadcast frames that arrived anywhere.
     pub(super) payload_frames: u64,
+    /// Words about the tree that arrived anywhere.
+    pub(super) tree_frames: u64,
+    /// Bytes of text in them.
+    pub(super) payload_bytes: u64,
+    /// Deliveries by [`Via`](super::super::Via), in its order.
+    pub(super) via: [u64; 4],
+    /// When each message was delivered last.
+    pub(super) last_at: BTreeMap<MessageId, u64>,
+    /// Share of frames that TCP has to send again.
+    pub(super) loss: f64,
+    /// What a link carries, bytes per millisecond; without it a link has no queue.
+    pub(super) rate: Option<u64>,
+    /// The most bytes that ever waited for a link.
+    pub(super) queued_max: u64,
     /// Pairs that ever had a link.
     pub(super) linked: BTreeSet<(NodeName, NodeName)>,
     config: Config,
@@ -56,14 +90,31 @@ pub(super) struct Network {
     ticket: u64,
     timers: Vec<Timer>,
     frames: Vec<Option<Frame>>,
+    /// Queues that have just become too long: from, to.
+    crowded: Vec<(NodeName, NodeName)>,
     /// Which link each side believes to have: (side, peer) -> link.
     ends: BTreeMap<(NodeName, NodeName), u64>,
     /// When the last frame of a direction arrives, so that the next does not overtake it.
     arrivals: BTreeMap<(u64, NodeName), u64>,
+    /// Until when a direction of a link is busy writing what was queued, and whether its node knows it to be crowded.
+    busy: BTreeMap<(u64, NodeName), (u64, bool)>,
     links: u64,
     lives: u64,
     /// Pairs on different sides cannot reach each other.
     cut: Option<BTreeSet<NodeName>>,
+}
+
+/// What a link's queue may hold before no more messages are pushed to it; as the runtime has it.
+const CROWDED_BYTES: u64 = 256 * 1024;
+
+/// About what a frame is on the wire, bytes.
+fn size(frame: &Frame) -> u64 {
+    match frame {
+        Frame::Broadcast(broadcast) => 64 + broadcast.text.len() as u64,
+        Frame::IHave(ids) | Frame::Graft(ids) => 16 + 20 * ids.len() as u64,
+        Frame::Marks { marks, .. } => 32 + 24 * marks.len() as u64,
+        _ => 32,
+    }
 }
 
 pub(super) fn name(number: u32) -> NodeName {
@@ -76,6 +127,14 @@ impl Network {
             now: 0,
             nodes: BTreeMap::new(),
             payload_frames: 0,
+            tree_frames: 0,
+            payload_bytes: 0,
+            via: [0; 4],
+            last_at: BTreeMap::new(),
+            loss: 0.0,
+            rate: None,
+            queued_max: 0,
+            busy: BTreeMap::new(),
             linked: BTreeSet::new(),
             config,
             delay: 1..=20,
@@ -84,6 +143,7 @@ impl Network {
             ticket: 0,
             timers: Vec::new(),
             frames: Vec::new(),
+            crowded: Vec::new(),
             ends: BTreeMap::new(),
             arrivals: BTreeMap::new(),
             links: 0,
@@ -108,7 +168,7 @@ impl Network {
         let mut state = State::new(who.clone(), Epoch(life), self.config.clone(), self.rng.random());
         let mut effects = Vec::new();
         state.start(Millis(self.now), &mut effects);
-        self.nodes.insert(who.clone(), Node { state, delivered: BTreeMap::new(), life });
+        self.nodes.insert(who.clone(), Node { state, delivered: BTreeMap::new(), told_until: 0, life });
         self.carry_out(who, effects);
         let others: Vec<(NodeName, u64)> = self
             .nodes
@@ -175,6 +235,18 @@ impl Network {
     /// A link, chosen at random, breaks; what is under way on it is lost.
     pub(super) fn break_a_link(&mut self) {
         if let Some((side, peer)) = self.ends.keys().choose(&mut self.rng).cloned() {
+            self.end_link(&side, &peer);
+            self.end_link(&peer, &side);
+        }
+    }
+
+    /// A link over which messages are pushed breaks, chosen at random.
+    pub(super) fn break_an_eager_link(&mut self) {
+        let eager = |(side, peer): &&(NodeName, NodeName)| {
+            let node = self.nodes.get(side);
+            node.is_some_and(|node| node.state.links().any(|(name, eager)| eager && name == *peer))
+        };
+        if let Some((side, peer)) = self.ends.keys().filter(eager).choose(&mut self.rng).cloned() {
             self.end_link(&side, &peer);
             self.end_link(&peer, &side);
         }
@@ -297,10 +369,15 @@ impl Network {
                     self.end_link(&at, &peer);
                 }
             }
+            What::Drained { link, from, to } => self.drained(link, from, to),
             What::Frame { link, from, to, index } => {
                 let frame = self.frames[index].take().expect("delivered once");
                 if self.ends.get(&(to.clone(), from.clone())) == Some(&link) {
-                    self.payload_frames += u64::from(matches!(frame, Frame::Broadcast(_)));
+                    self.tree_frames += u64::from(matches!(frame, Frame::Tree { .. }));
+                    if let Frame::Broadcast(broadcast) = &frame {
+                        self.payload_frames += 1;
+                        self.payload_bytes += broadcast.text.len() as u64;
+                    }
                     self.input(&to, Input::Received { from, frame });
                 }
             }
@@ -346,6 +423,58 @@ impl Network {
         if let Some(node) = self.nodes.get_mut(who) {
             node.state.handle(Millis(self.now), input, &mut effects);
             self.carry_out(who, effects);
+            self.tell_members_again(who);
+        }
+    }
+
+    /// As the runtime does: when the reserve is short, some live members are named again.
+    fn tell_members_again(&mut self, who: &NodeName) {
+        let node = self.nodes.get_mut(who).expect("lives");
+        let wanted = if node.told_until > self.now { 0 } else { node.state.wants_members(Millis(self.now)) };
+        if wanted == 0 {
+            return;
+        }
+        node.told_until = self.now + 1_000;
+        let others: Vec<(NodeName, u64)> =
+            self.nodes.iter().map(|(name, node)| (name.clone(), node.life)).filter(|(name, _)| name != who).collect();
+        let told = others.into_iter().filter(|(name, _)| self.can_reach(who, name)).collect::<Vec<_>>();
+        for (name, life) in told.into_iter().sample(&mut self.rng, wanted) {
+            self.tell(who, Happening::MemberUp(name, life), 0);
+        }
+    }
+
+    /// How long a frame of so many bytes is on its way: what waits before it, and what has to be sent again.
+    fn transfer(&mut self, link: u64, from: &NodeName, to: &NodeName, bytes: u64) -> u64 {
+        let mut soon = self.now + self.rng.random_range(self.delay.clone());
+        let mut again = 200; // TCP's shortest timeout, doubled each time
+        while self.rng.random_bool(self.loss) && again < 10_000 {
+            soon += again;
+            again *= 2;
+        }
+        let Some(rate) = self.rate else { return soon };
+        let (until, crowded) = self.busy.entry((link, to.clone())).or_insert((0, false));
+        *until = (*until).max(self.now) + bytes.div_ceil(rate);
+        let waiting = (*until - self.now) * rate;
+        self.queued_max = self.queued_max.max(waiting);
+        let until = *until;
+        if waiting > CROWDED_BYTES && !std::mem::replace(crowded, true) {
+            let clear = self.now + (waiting - CROWDED_BYTES / 2) / rate;
+            self.at(clear, What::Drained { link, from: from.clone(), to: to.clone() });
+            self.crowded.push((from.clone(), to.clone()));
+        }
+        soon + (until - self.now)
+    }
+
+    fn drained(&mut self, link: u64, from: NodeName, to: NodeName) {
+        let Some((until, crowded)) = self.busy.get_mut(&(link, to.clone())) else { return };
+        let waiting = until.saturating_sub(self.now) * self.rate.unwrap_or(1);
+        if waiting > CROWDED_BYTES / 2 {
+            let clear = self.now + 1 + (waiting - CROWDED_BYTES / 2) / self.rate.unwrap_or(1);
+            return self.at(clear, What::Drained { link, from, to });
+        }
+        *crowded = false;
+        if self.ends.get(&(from.clone(), to.clone())) == Some(&link) {
+            self.input(&from, Input::LinkClear { peer: to });
         }
     }
 
@@ -356,6 +485,7 @@ impl Network {
             match effect {
                 Effect::Send { to, frame } => {
                     if let Some(link) = self.ends.get(&(who.clone(), to.clone())).copied() {
+                        let soon = self.transfer(link, who, &to, size(&frame));
                         let last = self.arrivals.entry((link, to.clone())).or_insert(0);
                         *last = (*last).max(soon);
                         let at = *last;
@@ -377,11 +507,20 @@ impl Network {
                 Effect::Deliver(message) => self.deliver(who, message),
             }
         }
+        for (from, peer) in std::mem::take(&mut self.crowded) {
+            self.input(&from, Input::LinkCrowded { peer });
+        }
     }
 
     /// What must hold of every delivery, checked as it happens.
     fn deliver(&mut self, who: &NodeName, message: Message) {
-        let Message { id, path, .. } = message;
+        let Message { id, path, via, late, .. } = message;
+        let node = &self.nodes[who];
+        let later =
+            node.delivered.keys().any(|had| had.origin == id.origin && (had.epoch, had.seq) > (id.epoch, id.seq));
+        assert_eq!(late, later, "{id} at {who}: whether a later one came before");
+        self.via[via as usize] += 1;
+        self.last_at.insert(id.clone(), self.now);
         assert_eq!(path.first(), Some(&id.origin), "{id} starts at its origin");
         assert_eq!(path.last(), Some(who), "{id} ends here");
         assert_eq!(path.iter().collect::<BTreeSet<_>>().len(), path.len(), "{id} visits nobody twice: {path:?}");

@@ -103,6 +103,7 @@ fn environment(plan: &Plan, draft: &Draft) -> Vec<String> {
         Role::Bootstrap | Role::Node => {
             env.push(format!("NODE_NAME={}", draft.name));
             env.push(format!("GATEWAY=gateway:{PORT}"));
+            env.push(format!("PUSH={}", settings.push.as_str()));
             env.extend(["DATA_DIR=/data".to_owned(), "SYNC_DIR=/sync".to_owned()]);
         }
     }
@@ -272,6 +273,7 @@ mod tests {
             data: "/tmp/x".into(),
             publish: true,
             secret: Some("hush".to_owned()),
+            push: crate::cluster::Push::Flood,
         };
         Plan { settings, token: "t0k".to_owned(), program: "sha256:1".to_owned() }
     }
@@ -287,6 +289,7 @@ mod tests {
         assert_eq!(found.token, "t0k");
         let env = environment(&plan, &Draft::node(1));
         assert_eq!(secret_in(&env).as_deref(), Some("hush"));
+        assert!(env.contains(&"PUSH=flood".to_owned()), "also of nodes that are added later: {env:?}");
         assert!(parse_settings_label("{}").is_none());
     }
 

@@ -14,7 +14,7 @@ use super::{
     super::engine::{Action, Found, Held},
     *,
 };
-use crate::cluster::Settings;
+use crate::cluster::{Push, Settings};
 
 /// An engine with one node, that can be switched off and tells what it is told to tell.
 #[derive(Debug)]
@@ -90,6 +90,7 @@ fn watched() -> (Arc<Pretend>, mpsc::UnboundedSender<Result<Happening, Failure>>
         data: "/nowhere".into(),
         publish: true,
         secret: None,
+        push: Push::default(),
     };
     let plan = Plan { settings, token: String::new(), program: String::new() };
     let watcher = watch(vec![engine.clone()], plan);
