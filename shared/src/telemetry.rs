@@ -60,8 +60,13 @@ pub struct MemberEvent {
     pub kind: MemberEventKind,
     /// To whom, and how it stands now.
     pub row: MemberRow,
-    /// Who accused it, for `Suspected` and `Died`.
+    /// Who accused it first, for `Suspected` and `Died`; whose accusation was refuted, for `Refuted`.
     pub accuser: Option<NodeName>,
+    /// How many had independently accused it by then, for the same; more than a few are not counted.
+    pub accusers: u8,
+    /// For `CameBack`: it was restarted; otherwise it was alive all the while and refuted late. For `Died`: its restart
+    /// is how we know.
+    pub new_life: bool,
 }
 
 // In JSON the row's fields stand beside the event's own. A frame cannot have that: postcard needs to know how many
@@ -72,6 +77,10 @@ struct InJson {
     #[serde(flatten)]
     row: MemberRow,
     accuser: Option<NodeName>,
+    #[serde(default)]
+    accusers: u8,
+    #[serde(default)]
+    new_life: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -79,15 +88,17 @@ struct InFrame {
     kind: MemberEventKind,
     row: MemberRow,
     accuser: Option<NodeName>,
+    accusers: u8,
+    new_life: bool,
 }
 
 impl Serialize for MemberEvent {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { kind, row, accuser } = self.clone();
+        let Self { kind, row, accuser, accusers, new_life } = self.clone();
         if serializer.is_human_readable() {
-            InJson { kind, row, accuser }.serialize(serializer)
+            InJson { kind, row, accuser, accusers, new_life }.serialize(serializer)
         } else {
-            InFrame { kind, row, accuser }.serialize(serializer)
+            InFrame { kind, row, accuser, accusers, new_life }.serialize(serializer)
         }
     }
 }
@@ -95,9 +106,11 @@ impl Serialize for MemberEvent {
 impl<'de> Deserialize<'de> for MemberEvent {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         if deserializer.is_human_readable() {
-            InJson::deserialize(deserializer).map(|InJson { kind, row, accuser }| Self { kind, row, accuser })
+            let InJson { kind, row, accuser, accusers, new_life } = InJson::deserialize(deserializer)?;
+            Ok(Self { kind, row, accuser, accusers, new_life })
         } else {
-            InFrame::deserialize(deserializer).map(|InFrame { kind, row, accuser }| Self { kind, row, accuser })
+            let InFrame { kind, row, accuser, accusers, new_life } = InFrame::deserialize(deserializer)?;
+            Ok(Self { kind, row, accuser, accusers, new_life })
         }
     }
 }
@@ -243,14 +256,16 @@ mod tests {
     #[test]
     fn a_feed_line_reads_as_one_would_write_it() {
         let row = MemberRow { member: NodeName::numbered(9), epoch: Epoch(5), incarnation: 2, status: Status::Dead };
-        let event = MemberEvent { kind: MemberEventKind::Died, row, accuser: Some(NodeName::numbered(3)) };
+        let accuser = Some(NodeName::numbered(3));
+        let event = MemberEvent { kind: MemberEventKind::Died, row, accuser, accusers: 2, new_life: false };
         let line =
             FeedLine::Report { node: NodeName::numbered(1), report: Report::Member { event, at: UnixMillis(17) } };
         let json = serde_json::to_value(&line).unwrap();
         assert_eq!(
             json,
             serde_json::json!({"type": "report", "node": "node1", "report": {"member": {"at": 17, "event": {
-                "kind": "died", "member": "node9", "epoch": 5, "incarnation": 2, "status": "dead", "accuser": "node3"}}}})
+                "kind": "died", "member": "node9", "epoch": 5, "incarnation": 2, "status": "dead", "accuser": "node3",
+                "accusers": 2, "new_life": false}}}})
         );
         assert_eq!(serde_json::from_value::<FeedLine>(json).unwrap(), line);
     }
@@ -258,8 +273,9 @@ mod tests {
     #[test]
     fn every_report_goes_through_a_frame() {
         let row = MemberRow { member: NodeName::numbered(9), epoch: Epoch(5), incarnation: 2, status: Status::Suspect };
+        let accuser = Some(NodeName::numbered(3));
         let event =
-            MemberEvent { kind: MemberEventKind::Suspected, row: row.clone(), accuser: Some(NodeName::numbered(3)) };
+            MemberEvent { kind: MemberEventKind::Suspected, row: row.clone(), accuser, accusers: 1, new_life: false };
         let id = MessageId { origin: NodeName::numbered(4), epoch: Epoch(7), seq: 1 };
         let (path, text) = (vec![NodeName::numbered(4)], Some("apple".into()));
         let delivery = Delivery { id, path, at: UnixMillis(8), text, via: Via::Graft, late: true };

@@ -2,6 +2,8 @@
 //! `tests/sim`.
 
 mod arbitrary;
+mod base;
+mod crowd;
 mod meeting;
 mod probing;
 mod rumours;

@@ -145,10 +145,14 @@ impl Node {
             }
             MemberEventKind::Joined => tracing::info!(%node, "{member} joined"),
             MemberEventKind::Suspected => tracing::info!(%node, "{member} is suspected, accused by {accuser}"),
-            MemberEventKind::Refuted => tracing::info!(%node, "{member} is alive after all"),
-            MemberEventKind::Died => tracing::info!(%node, "{member} died, accused by {accuser}"),
+            MemberEventKind::Refuted => tracing::info!(%node, "{member} is alive after all, accused by {accuser}"),
+            MemberEventKind::Died if event.new_life => tracing::info!(%node, "{member} died, as its restart shows"),
+            MemberEventKind::Died => {
+                tracing::info!(%node, accusers = event.accusers, "{member} died, accused by {accuser}");
+            }
             MemberEventKind::Left => tracing::info!(%node, "{member} left"),
-            MemberEventKind::CameBack => tracing::info!(%node, "{member} came back"),
+            MemberEventKind::CameBack if event.new_life => tracing::info!(%node, "{member} came back, restarted"),
+            MemberEventKind::CameBack => tracing::info!(%node, "{member} came back, it had been alive all the while"),
         }
     }
 

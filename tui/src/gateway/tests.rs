@@ -61,7 +61,13 @@ fn row(member: u32, status: Status) -> MemberRow {
 }
 
 fn died(member: u32) -> Report {
-    let event = MemberEvent { kind: MemberEventKind::Died, row: row(member, Status::Dead), accuser: None };
+    let event = MemberEvent {
+        kind: MemberEventKind::Died,
+        row: row(member, Status::Dead),
+        accuser: None,
+        accusers: 0,
+        new_life: false,
+    };
     Report::Member { event, at: UnixMillis(77) }
 }
 
@@ -178,7 +184,7 @@ async fn a_reader_that_falls_behind_is_told_and_starts_over() {
     let count = u32::try_from(store::READER_LINES_MAX * 10).unwrap();
     for incarnation in 1..=count {
         let row = MemberRow { member: member.clone(), epoch: Epoch(5), incarnation, status: Status::Alive };
-        let event = MemberEvent { kind: MemberEventKind::Refuted, row, accuser: None };
+        let event = MemberEvent { kind: MemberEventKind::Refuted, row, accuser: None, accusers: 0, new_life: false };
         link.says(Report::Member { event, at: UnixMillis(1) }).await;
     }
     until(&mut feed, |line| *line == FeedLine::Overrun).await;

@@ -31,7 +31,7 @@ fn row(member: u32, status: Status) -> MemberRow {
 }
 
 fn event(kind: MemberEventKind, member: u32, status: Status, accuser: Option<u32>) -> MemberEvent {
-    MemberEvent { kind, row: row(member, status), accuser: accuser.map(name) }
+    MemberEvent { kind, row: row(member, status), accuser: accuser.map(name), accusers: 1, new_life: false }
 }
 
 fn message(origin: u32, seq: u64) -> MessageId {
@@ -533,7 +533,7 @@ fn reports() -> impl Strategy<Value = Report> {
         2 => (proptest::collection::vec(rows(), 0..6), proptest::collection::vec(deliveries(), 0..4))
             .prop_map(|(members, deliveries)| Report::Snapshot { members, deliveries, links: vec![] }),
         4 => (kinds, rows(), proptest::option::of(1..8_u32), 0..200_u64).prop_map(|(kind, row, accuser, at)| {
-            Report::Member { event: MemberEvent { kind, row, accuser: accuser.map(name) }, at: UnixMillis(at) }
+            Report::Member { event: MemberEvent { kind, row, accuser: accuser.map(name), accusers: 1, new_life: false }, at: UnixMillis(at) }
         }),
         1 => (proptest::collection::vec(1..6_u32, 0..5), 0..200_u64).prop_map(|(names, at)| view_of(&names, at)),
         4 => deliveries().prop_map(Report::Delivered),

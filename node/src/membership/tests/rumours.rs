@@ -67,6 +67,29 @@ fn a_lost_link_makes_the_window_short_for_everybody_who_hears_of_it() {
 }
 
 #[test]
+fn the_events_tell_who_accused_whom_and_how_it_ended() {
+    let mut story = Story::among(10);
+    let told = |story: &Story, kind| {
+        let event = story.announced.iter().rev().find(|event| event.kind == kind).expect("it was announced");
+        (event.accuser.as_ref().and_then(NodeName::number), event.accusers, event.new_life)
+    };
+    story.hears(3, vec![accusation(2, 3, false)]);
+    assert_eq!(told(&story, MemberEventKind::Suspected), (Some(3), 1, false));
+    story.hears(4, vec![accusation(2, 4, false), accusation(2, 5, false)]);
+    story.hears(2, vec![claim(2, 1, Status::Alive)]);
+    assert_eq!(told(&story, MemberEventKind::Refuted), (Some(3), 3, false));
+    story.hears(6, vec![Claim { incarnation: 1, ..accusation(2, 6, true) }]);
+    story.hears(7, vec![Claim { incarnation: 1, ..accusation(2, 7, true) }]);
+    story.after(3_000);
+    assert_eq!(told(&story, MemberEventKind::Died), (Some(6), 2, false));
+    story.hears(2, vec![claim(2, 2, Status::Alive)]);
+    assert_eq!(told(&story, MemberEventKind::CameBack), (None, 0, false), "alive all the while");
+    story.hears(2, vec![Claim { epoch: Epoch(101), ..claim(2, 0, Status::Alive) }]);
+    assert_eq!(told(&story, MemberEventKind::Died), (None, 0, true), "known by its new life");
+    assert_eq!(told(&story, MemberEventKind::CameBack), (None, 0, true));
+}
+
+#[test]
 fn restarted_node_supersedes_its_former_self() {
     let mut story = Story::among(5);
     let newer = Claim { epoch: Epoch(200), addr: addr(99), ..claim(2, 0, Status::Alive) };
