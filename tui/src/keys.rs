@@ -41,6 +41,8 @@ pub enum Action {
     Reverse,
     /// Look inside the selected row.
     Inspect,
+    /// The selected node's members, links or story.
+    Face,
     /// Hold the picture still, or let it go.
     Freeze,
     /// Kill.
@@ -101,6 +103,7 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[Char('U')], "U", Action::Add, "add", "add nodes"),
     bind(&[Char('f')], "f", Action::Freeze, "freeze", "hold the picture still; data keeps flowing"),
     bind(&[Char('z')], "z", Action::Zoom, "zoom", "the focused pane alone"),
+    bind(&[Char('o')], "o", Action::Face, "links", "the node's members, its overlay links, its story"),
     bind(&[Char('1')], "1-6", Action::Pane(1), "pane", "bring up a pane"),
     bind(&[Char('2')], "", Action::Pane(2), "", ""),
     bind(&[Char('3')], "", Action::Pane(3), "", ""),

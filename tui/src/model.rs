@@ -58,9 +58,35 @@ pub struct HostLoad {
     pub memory_total_bytes: u64,
 }
 
+/// What the pane of the selected node shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Face {
+    /// Whom it believes alive.
+    #[default]
+    Members,
+    /// Its overlay links.
+    Links,
+    /// What happened to it.
+    Story,
+}
+
+impl Face {
+    /// The next one, round and round.
+    #[must_use]
+    pub fn next(self) -> Self {
+        match self {
+            Face::Members => Face::Links,
+            Face::Links => Face::Story,
+            Face::Story => Face::Members,
+        }
+    }
+}
+
 /// The selected node's member table.
 #[derive(Debug, Clone, Default)]
 pub struct PeersView {
+    /// What of the node is shown.
+    pub face: Face,
     /// Whose table is wanted, while it is on screen.
     pub wanted: Option<NodeName>,
     /// The last one that came, and when.

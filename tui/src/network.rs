@@ -19,6 +19,8 @@
 //! truth.rs   what the engine says: rows, fates, the last change of the truth
 //! feed.rs    what nodes say: views, suspicions, deliveries
 //! books.rs   the accounts of broadcasts
+//! story.rs   what happened to each member, every observer of an event in one chapter
+//! overlay.rs links, and what the recent broadcasts cost and took
 //! judge.rs   the numbers, the verdict and the reason for it
 //! ```
 
@@ -29,7 +31,9 @@ mod faults;
 mod feed;
 mod judge;
 mod node;
+mod overlay;
 mod slot;
+mod story;
 mod summary;
 #[cfg(test)]
 mod tests;
@@ -53,6 +57,8 @@ use crate::cluster::{Truth, UnitState};
 pub use change::{Change, ChangeKind};
 pub use faults::FaultState;
 pub use node::Node;
+pub use overlay::{Mode, Neighbour, OverlayCounts, Ways};
+pub use story::{Chapter, Known};
 pub use summary::{Detail, MemberCounts, MessageCounts, NodeCounts, Summary, Verdict};
 pub use trace::{Arrival, Trace};
 
@@ -109,6 +115,8 @@ pub struct Network {
     settled: Option<(Option<UnixMillis>, Option<u64>)>,
     /// Whether members agreed when it was last told.
     told_agreement: Option<bool>,
+    /// Members that came back and are not yet believed alive by everybody.
+    returning: Vec<usize>,
 }
 
 impl Network {
@@ -135,6 +143,7 @@ impl Network {
             }
         }
         self.tell_completed(now, &mut changes);
+        self.tell_returned(now, &mut changes);
         self.settle(now, &mut changes);
         changes
     }

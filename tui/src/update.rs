@@ -63,6 +63,11 @@ pub fn update(model: &mut Model, now: UnixMillis, message: Message) -> Vec<Comma
         other => on_opening(model, other),
     };
     keep_in_sight(model);
+    // Another node was selected: its story is shown at once, also while the picture is held still.
+    if model.picture.about.node != model.nodes.selected {
+        model.picture.look_at(&model.network, model.nodes.selected.as_ref());
+        model.peers.offset = 0;
+    }
     commands.extend(watch_members(model));
     commands
 }
@@ -130,6 +135,7 @@ fn on_frame(model: &mut Model) -> Vec<Command> {
             model.stale = false;
             model.picture.take(&model.network, now);
             model.nodes.arrange(&model.picture.nodes);
+            model.picture.look_at(&model.network, model.nodes.selected.as_ref());
         } else {
             model.picture.tick(now);
         }

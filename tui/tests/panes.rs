@@ -122,6 +122,46 @@ fn the_selected_nodes_peers() {
 }
 
 #[test]
+fn the_selected_nodes_links() {
+    let mut model = converged_model();
+    with_members(&mut model, 3);
+    with_overlay(&mut model);
+    press(&mut model, KeyCode::Char('2'));
+    press(&mut model, KeyCode::Char('o'));
+    snapshots("links", &mut model);
+    let theme = Theme::new(Depth::Indexed, true);
+    model.theme = theme;
+    let screen = text(&draw(&model));
+    assert!(screen.contains("==== bootstrap") && screen.contains("---- node9"), "also without colour or unicode");
+}
+
+#[test]
+fn the_selected_nodes_story() {
+    let mut model = one_dead_model();
+    with_members(&mut model, 7);
+    with_story(&mut model);
+    press(&mut model, KeyCode::Char('2'));
+    snapshots("story_below", &mut model);
+    press(&mut model, KeyCode::Char('o'));
+    press(&mut model, KeyCode::Char('o'));
+    snapshots("story", &mut model);
+    press(&mut model, KeyCode::Char('o'));
+    for _ in 0..200 {
+        press(&mut model, KeyCode::Char('j'));
+    }
+    assert!(text(&draw(&model)).contains("node100"), "the last member is in sight above the story");
+}
+
+#[test]
+fn a_trace_says_how_each_copy_came() {
+    let mut model = converged_model();
+    with_overlay(&mut model);
+    press(&mut model, KeyCode::Char('3'));
+    press(&mut model, KeyCode::Enter);
+    snapshots("ways", &mut model);
+}
+
+#[test]
 fn an_unfolded_trace() {
     let mut model = converged_model();
     press(&mut model, KeyCode::Char('3'));

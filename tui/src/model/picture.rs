@@ -5,10 +5,21 @@
 
 use p2pnet_shared::{NodeName, UnixMillis};
 
-use crate::network::{Network, Node, Summary, Trace};
+use crate::network::{Chapter, Neighbour, Network, Node, Summary, Trace};
 
 /// How many of the newest broadcasts are shown. Default 200: two screens of the largest terminal we know.
 pub const TRACES_SHOWN: usize = 200;
+
+/// What is known of one node beyond its row.
+#[derive(Debug, Clone, Default)]
+pub struct About {
+    /// Which.
+    pub node: Option<NodeName>,
+    /// Its overlay links, those it pushes over first.
+    pub neighbours: Vec<Neighbour>,
+    /// What happened to it, oldest first.
+    pub story: Vec<Chapter>,
+}
 
 /// One moment of the network.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +32,8 @@ pub struct Picture {
     pub nodes: Vec<Node>,
     /// The newest broadcasts, newest first.
     pub traces: Vec<Trace>,
+    /// The selected node.
+    pub about: About,
     /// Why the engine's word is out of date, and since when.
     pub engine_lost: Option<(UnixMillis, String)>,
     /// Why the nodes' word is out of date, and since when.
@@ -47,6 +60,15 @@ impl Picture {
             .collect();
         self.engine_lost = owned(network.engine_lost());
         self.feed_lost = owned(network.feed_lost());
+    }
+
+    /// Copies what is known of one node.
+    pub fn look_at(&mut self, network: &Network, node: Option<&NodeName>) {
+        self.about = About {
+            node: node.cloned(),
+            neighbours: node.map(|node| network.neighbours(node)).unwrap_or_default(),
+            story: node.map(|node| network.story(node).collect()).unwrap_or_default(),
+        };
     }
 
     /// Brings the clocks up to `now` without copying anything else.

@@ -120,6 +120,7 @@ impl Books {
             delivered: a.delivered + b.delivered,
             expected: a.expected + b.expected,
             duplicates: a.duplicates + b.duplicates,
+            ..MessageCounts::default()
         }
     }
 

@@ -3,6 +3,8 @@
 use p2pnet_shared::{NodeName, UnixMillis};
 use serde::Serialize;
 
+use super::Known;
+
 /// What sort of thing changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -54,15 +56,23 @@ pub struct Change {
     pub node: Option<NodeName>,
     /// One line for people, without time and node.
     pub text: String,
+    /// How far the news of it has come, where that is what changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub known: Option<Known>,
 }
 
 impl Change {
     pub(super) fn of(at: UnixMillis, kind: ChangeKind, node: &NodeName, text: impl Into<String>) -> Self {
-        Self { at, kind, node: Some(node.clone()), text: text.into() }
+        Self { at, kind, node: Some(node.clone()), text: text.into(), known: None }
     }
 
     pub(super) fn all(at: UnixMillis, kind: ChangeKind, text: impl Into<String>) -> Self {
-        Self { at, kind, node: None, text: text.into() }
+        Self { at, kind, node: None, text: text.into(), known: None }
+    }
+
+    /// The last of those who were to know does.
+    pub(super) fn known(at: UnixMillis, kind: ChangeKind, node: &NodeName, text: String, known: Option<Known>) -> Self {
+        Self { at, kind, node: Some(node.clone()), text, known }
     }
 
     pub(super) fn watch(at: UnixMillis, text: impl Into<String>) -> Self {

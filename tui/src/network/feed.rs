@@ -15,6 +15,7 @@ use super::{
     Change, ChangeKind, Fate, Network,
     books::Source,
     slot::{Claimed, Observer},
+    story::seconds,
 };
 
 impl Network {
@@ -152,6 +153,7 @@ impl Network {
         }
         self.refresh(slot);
         if self.feed.complete {
+            self.note_in_story(slot, member, event, at);
             self.tell_member(slot, member, event, at, changes);
             self.tell_last_survivor(at, member, changes);
         }
@@ -251,6 +253,9 @@ impl Network {
             }
             MemberEventKind::CameBack if is_new(&mut told.came_back, claim) => {
                 told.last_pending = false;
+                if !self.returning.contains(&member) {
+                    self.returning.push(member);
+                }
                 (ChangeKind::CameBack, format!("is back, {by} is the first to know"))
             }
             MemberEventKind::Refuted | MemberEventKind::Died | MemberEventKind::Left | MemberEventKind::CameBack => {
@@ -268,9 +273,34 @@ impl Network {
             return;
         }
         slot.told.last_pending = false;
-        let after = at.since(slot.fate_since) as f64 / 1_000.0;
-        let text = format!("all {counted} survivors know, {after:.1} s after its end");
-        changes.push(Change::of(at, ChangeKind::DeclaredDead, &slot.name, text));
+        let (name, after) = (slot.name.clone(), seconds(at.since(slot.fate_since)));
+        let known = self.known(member, ChangeKind::DeclaredDead).or(self.known(member, ChangeKind::DeclaredLeft));
+        let first = known
+            .and_then(|known| known.first_ms)
+            .map_or_else(String::new, |ms| format!("first {}, last ", seconds(ms)));
+        let text = format!("all {counted} survivors know, {first}{after} after its end");
+        changes.push(Change::known(at, ChangeKind::DeclaredDead, &name, text, known));
+    }
+
+    /// Tells, once, that everybody who is up believes again in a node that came back.
+    pub(super) fn tell_returned(&mut self, now: UnixMillis, changes: &mut Vec<Change>) {
+        if self.returning.is_empty() || !self.feed.complete {
+            return;
+        }
+        let mut returning = std::mem::take(&mut self.returning);
+        returning.retain(|member| {
+            let slot = &self.slots[*member];
+            let agreed = slot.counted && slot.believers == self.counted;
+            if agreed {
+                let known = self.known(*member, ChangeKind::CameBack);
+                let after = known.and_then(|known| known.last_ms);
+                let after = after.map_or_else(String::new, |ms| format!(", {} after its start", seconds(ms)));
+                let text = format!("all {} agree that it is back{after}", self.counted);
+                changes.push(Change::known(now, ChangeKind::CameBack, &slot.name, text, known));
+            }
+            !agreed && slot.fate != Fate::Gone
+        });
+        self.returning = returning;
     }
 }
 

@@ -36,7 +36,8 @@ impl Network {
             converging_for_ms: self.disturbed_at(&faults, now).filter(|_| !converged).map(|at| now.since(at)),
             nodes,
             members,
-            messages: self.books.totals(),
+            messages: self.message_counts(),
+            overlay: self.overlay_counts(),
             faults,
             detail: self.nodes().map(detail).collect(),
         }

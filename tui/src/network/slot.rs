@@ -8,7 +8,14 @@ use p2pnet_shared::{
 };
 use uuid::Uuid;
 
-use super::{Node, bits::Bits};
+use std::collections::VecDeque;
+
+use super::{
+    Node,
+    bits::Bits,
+    overlay::{LOADS_KEPT, Payloads},
+    story::Story,
+};
 use crate::cluster::UnitState;
 
 /// Overlay links kept of one node; a node has 8 unless it was told otherwise.
@@ -80,6 +87,8 @@ pub(super) struct Observer {
     pub(super) faults: Vec<ActiveFault>,
     /// The load report before the last, with the time it was read.
     pub(super) load: Option<(UnixMillis, Load)>,
+    /// Its payload counters at its last load reports, oldest first.
+    pub(super) payloads: VecDeque<Payloads>,
     pub(super) cpu_percent: Option<f32>,
 }
 
@@ -101,6 +110,7 @@ impl Observer {
             links: Vec::new(),
             faults: Vec::new(),
             load: None,
+            payloads: VecDeque::new(),
             cpu_percent: None,
         }
     }
@@ -133,6 +143,10 @@ impl Observer {
             // Two reports of one history arrive together: a share over no time at all is not known.
             (wall >= 500).then_some(used as f32 * 100.0 / wall as f32)
         });
+        if self.payloads.len() == LOADS_KEPT {
+            self.payloads.pop_front();
+        }
+        self.payloads.push_back(Payloads::of(now, &load));
         self.load = Some((now, load));
     }
 }
@@ -156,6 +170,8 @@ pub(super) struct Slot {
     /// How many counted observers suspect it.
     pub(super) suspecters: u32,
     pub(super) told: Told,
+    /// What happened to it, as everybody says.
+    pub(super) story: Story,
 }
 
 impl Slot {
@@ -171,6 +187,7 @@ impl Slot {
             believers: 0,
             suspecters: 0,
             told: Told::default(),
+            story: Story::default(),
         }
     }
 

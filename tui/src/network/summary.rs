@@ -3,7 +3,7 @@
 use p2pnet_shared::{NetworkName, NodeName};
 use serde::Serialize;
 
-use super::FaultState;
+use super::{FaultState, OverlayCounts, Ways};
 use crate::cluster::UnitState;
 
 /// One word for how the network is; the first that applies, top to bottom.
@@ -50,6 +50,8 @@ pub struct Summary {
     pub messages: MessageCounts,
     /// What is wrong on purpose now, oldest first; a paused node is counted in `nodes`.
     pub faults: Vec<FaultState>,
+    /// Links between neighbours.
+    pub overlay: OverlayCounts,
     /// One row a node.
     pub detail: Vec<Detail>,
 }
@@ -84,8 +86,8 @@ pub struct MemberCounts {
     pub suspects: u32,
 }
 
-/// Broadcasts, over all that were accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+/// Broadcasts: the first four over all that were accepted, the others over recent ones.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct MessageCounts {
     /// How many were accepted.
     pub accepted: u64,
@@ -95,6 +97,13 @@ pub struct MessageCounts {
     pub expected: u64,
     /// Arrivals beyond the first at the same node. Stays 0.
     pub duplicates: u64,
+    /// Payloads a node had already had for each one that was news (Plumtree's relative message redundancy), over the last
+    /// minute; `null` while there were none.
+    pub redundancy: Option<f32>,
+    /// Hops of the longest way that one of the last 20 broadcasts took; `null` before the first.
+    pub last_hop: Option<u32>,
+    /// How those came to the nodes.
+    pub ways: Ways,
 }
 
 /// One node's row.

@@ -7,6 +7,8 @@ use p2pnet_shared::{
 };
 use proptest::prelude::*;
 
+mod story;
+
 use super::{Change, ChangeKind, Network, Observation, Verdict};
 use crate::cluster::{Role, Truth, Unit, UnitState};
 
@@ -200,7 +202,7 @@ fn a_dead_node_is_a_ghost_until_the_last_survivor_knows() {
     assert!(told.learns(1, MemberEventKind::Died, 4, Status::Dead, 33_200).is_empty());
     let changes = told.learns(3, MemberEventKind::Died, 4, Status::Dead, 33_500);
     assert_eq!(kinds(&changes), [ChangeKind::DeclaredDead, ChangeKind::Converged]);
-    assert_eq!(changes[0].text, "all 3 survivors know, 3.5 s after its end");
+    assert_eq!(changes[0].text, "all 3 survivors know, first 3.0 s, last 3.5 s after its end");
     let summary = told.summary();
     assert_eq!((summary.converged_in_ms, summary.members.ghosts, summary.nodes.dead), (Some(3_500), 0, 1));
     told.now = 99_000;

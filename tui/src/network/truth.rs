@@ -78,6 +78,7 @@ impl Network {
             self.truth_changed_at = self.truth_changed_at.max(stamp);
         }
         if is_news && let Some((kind, text)) = told(before.map(|(state, _)| state), state) {
+            self.slots[slot].story.engine_says(stamp.unwrap_or(now), kind, text);
             changes.push(Change::of(stamp.unwrap_or(now), kind, &name, text));
         }
         self.tell_last_survivor(now, slot, changes);

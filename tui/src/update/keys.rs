@@ -7,7 +7,7 @@ use crate::{
     cluster::UnitState,
     keys::{Action, action, is_interrupt},
     message::Command,
-    model::{Dialog, Model, Opening, pane::Pane},
+    model::{Dialog, Face, Model, Opening, pane::Pane},
     prompt::{Mode, grammar::Request},
 };
 
@@ -117,6 +117,13 @@ fn act(model: &mut Model, action: Action) -> Vec<Command> {
             model.nodes.arrange(&model.picture.nodes);
         }
         Action::Inspect => inspect(model),
+        Action::Face => {
+            model.peers.face = model.peers.face.next();
+            model.peers.offset = 0;
+            if layout(model).area(Pane::Peers).is_none() {
+                model.focus = Pane::Peers;
+            }
+        }
         Action::Freeze => {
             model.frozen = if model.frozen.is_some() { None } else { Some(model.now) };
             model.stale |= model.frozen.is_none();
@@ -154,9 +161,18 @@ fn step(model: &mut Model, by: isize) {
     match model.focus {
         Pane::Nodes | Pane::Agreement | Pane::Faults => model.nodes.step(&model.picture.nodes, by),
         Pane::Peers => {
+            let rows = layout.rows(Pane::Peers, 0);
+            let about = &model.picture.about;
+            let told = about.story.len().min(rows / 3);
+            let below = if told > 0 { told + 1 } else { 0 };
             let members = model.peers.table.as_ref().map_or(0, |(_, reply)| reply.members.len());
-            let most = members.saturating_sub(layout.rows(Pane::Peers, 1));
-            model.peers.offset = model.peers.offset.saturating_add_signed(by).min(most);
+            // A story is read from its end.
+            let (lines, room, by) = match model.peers.face {
+                Face::Members => (members, rows.saturating_sub(1 + below), by),
+                Face::Links => (about.neighbours.len(), rows.saturating_sub(2 + below), by),
+                Face::Story => (about.story.len(), rows, by.saturating_neg()),
+            };
+            model.peers.offset = model.peers.offset.saturating_add_signed(by).min(lines.saturating_sub(room));
         }
         Pane::Traces if model.traces.expanded => {
             let arrivals = model.picture.traces.get(model.trace_position()).map_or(0, |trace| trace.arrivals.len());

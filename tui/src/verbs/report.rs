@@ -231,6 +231,7 @@ fn headline(summary: &Summary) -> Vec<String> {
             "messages  {} accepted, {} of {} delivered, {} duplicates",
             messages.accepted, messages.delivered, messages.expected, messages.duplicates
         ),
+        format!("overlay   {}", summary.overlay_text()),
     ];
     for (i, fault) in summary.faults.iter().enumerate() {
         let label = if i == 0 { "faults" } else { "" };
@@ -294,6 +295,7 @@ mod tests {
             kind: ChangeKind::DeclaredDead,
             node: Some("node9".parse().unwrap()),
             text: "declared dead, first by node3".into(),
+            known: None,
         };
         assert_eq!(plain_line(&change), "2026-11-21T12:33:49.123Z declared dead node9 declared dead, first by node3");
         assert_eq!(clock(UnixMillis(951_782_400_000)), "2000-02-29T00:00:00.000Z");

@@ -245,7 +245,15 @@ fn wide(model: &Model, layout: &Layout, buf: &mut Buffer) {
             Line::from(part(clock, clock_role, model)),
             Line::from(part(past_times(model), Role::Muted, model)),
         ),
-        (33, "MESSAGES", Line::from(format!("{} accepted", count(messages.accepted))), arrived),
+        (
+            33,
+            "MESSAGES",
+            Line::from(vec![
+                part(format!("{} accepted  ", count(messages.accepted)), Role::Text, model),
+                part(summary.overlay_words(), Role::Muted, model),
+            ]),
+            arrived,
+        ),
         (
             18,
             "HOST",
@@ -309,6 +317,7 @@ fn messages_and_host(model: &Model) -> Vec<Span<'static>> {
     let messages = &model.picture.summary.messages;
     let (host_text, host_role) = host(model);
     let behind = messages.delivered < messages.expected;
+    let words = model.picture.summary.overlay_words();
     vec![
         part(format!(" messages {}  ", count(messages.accepted)), Role::Text, model),
         part(
@@ -319,5 +328,17 @@ fn messages_and_host(model: &Model) -> Vec<Span<'static>> {
         tally("twice ", u32::try_from(messages.duplicates).unwrap_or(u32::MAX), "", Role::Dead, model),
         part(if model.theme.symbols.braille { " │ " } else { " | " }, Role::Muted, model),
         part(host_text, host_role, model),
+        part(
+            if words.is_empty() {
+                ""
+            } else if model.theme.symbols.braille {
+                " │ "
+            } else {
+                " | "
+            },
+            Role::Muted,
+            model,
+        ),
+        part(words, Role::Text, model),
     ]
 }

@@ -1,6 +1,7 @@
-//! The selected node's member table: whom it believes alive, since when, and who accused whom. Trouble first.
+//! The selected node: its member table (whom it believes alive, since when, and who accused whom; trouble first), with its
+//! newest story below, or its overlay links, or its whole story.
 
-use p2pnet_shared::{api::MemberDetail, wire::membership::Status};
+use p2pnet_shared::{NodeName, api::MemberDetail, wire::membership::Status};
 use ratatui::{
     buffer::Buffer,
     layout::Rect,
@@ -9,9 +10,10 @@ use ratatui::{
 
 use super::{
     cells::{age, clip, frame, pad, row},
+    links, story,
     theme::{Role, Theme},
 };
-use crate::model::{Model, pane::Pane};
+use crate::model::{Face, Model, pane::Pane};
 
 pub(super) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
     let theme = &model.theme;
@@ -20,6 +22,22 @@ pub(super) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
         row(inner, 1, Line::styled("  select a node to see whom it believes alive", theme.style(Role::Muted)), buf);
         return;
     };
+    match model.peers.face {
+        Face::Members => members(model, name, area, buf),
+        Face::Links => {
+            let inner = frame(model, Pane::Peers, &links::title(theme, &model.picture.about), "o: story", area, buf);
+            let inner = story::below(model, inner, buf);
+            links::draw(model, inner, buf);
+        }
+        Face::Story => {
+            let inner = frame(model, Pane::Peers, &format!("the story of {name}"), "o: members", area, buf);
+            story::draw(model, inner, model.peers.offset, buf);
+        }
+    }
+}
+
+fn members(model: &Model, name: &NodeName, area: Rect, buf: &mut Buffer) {
+    let theme = &model.theme;
     let table = model.peers.table.as_ref().filter(|(_, reply)| reply.observer == *name);
     let Some((at, reply)) = table else {
         let inner = frame(model, Pane::Peers, &format!("as {name} sees them"), "", area, buf);
@@ -27,6 +45,7 @@ pub(super) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
         let role = if model.peers.error.is_some() { Role::Warning } else { Role::Muted };
         let text = clip(&text, usize::from(inner.width).saturating_sub(3), theme.symbols.ellipsis);
         row(inner, 1, Line::styled(format!("  {text}"), theme.style(role)), buf);
+        story::below(model, inner, buf);
         return;
     };
     let tally = |status: Status| reply.members.iter().filter(|member| member.status == status).count();
@@ -41,6 +60,7 @@ pub(super) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
     let stale = if age_ms > 5_000 { format!("{} old", age(age_ms)) } else { String::new() };
     let footer = model.peers.error.as_ref().map_or(stale, |error| clip(error, 60, theme.symbols.ellipsis));
     let inner = frame(model, Pane::Peers, &title, &footer, area, buf);
+    let inner = story::below(model, inner, buf);
     row(
         inner,
         0,

@@ -1,7 +1,7 @@
 //! Broadcasts, newest first: what was said, how many have it, how long and how far it went; the selected one unfolded
 //! shows the way it took to each node.
 
-use p2pnet_shared::NodeName;
+use p2pnet_shared::{NodeName, wire::broadcast::Via};
 use ratatui::{
     buffer::Buffer,
     layout::Rect,
@@ -15,13 +15,16 @@ use super::{
 use crate::{
     cluster::UnitState,
     model::{Model, pane::Pane},
-    network::Trace,
+    network::{Arrival, Mode, Trace},
 };
 
 pub(super) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
     let symbols = &model.theme.symbols;
     let traces = &model.picture.traces;
-    let title = format!("{} shown {} Enter unfolds", traces.len(), symbols.dot);
+    let summary = &model.picture.summary;
+    let mode = summary.overlay.mode.map(|mode| if mode == Mode::Tree { "tree" } else { "flood" });
+    let words = mode.map_or_else(String::new, |mode| format!(" {} {mode} {}", symbols.dot, summary.overlay_words()));
+    let title = format!("{} shown {} Enter unfolds{words}", traces.len(), symbols.dot);
     let footer =
         model.picture.traces.get(model.trace_position()).map_or_else(String::new, |trace| trace.id.to_string());
     let inner = frame(model, Pane::Traces, &title, &footer, area, buf);
@@ -69,10 +72,10 @@ pub(super) fn summary(model: &Model, trace: &Trace, columns: usize) -> Line<'sta
     let all = trace.delivered >= trace.expected;
     let (glyph, role) = if all { (symbols.check, Role::Converged) } else { (symbols.converging, Role::Converging) };
     let text = format!("\"{}\"", trace.text.as_deref().unwrap_or("?"));
-    let origin = trace.id.origin.to_string();
+    let origin = format!("{} #{}", trace.id.origin, trace.id.seq);
     let mut spans = vec![
         Span::styled(format!(" {glyph} "), theme.style(role)),
-        Span::styled(pad(&origin, 10, false, symbols.ellipsis), theme.style(Role::Up)),
+        Span::styled(pad(&origin, 12, false, symbols.ellipsis), theme.style(Role::Up)),
         Span::raw(format!(" {} ", pad(&text, (columns / 6).clamp(12, 40), false, symbols.ellipsis))),
         Span::styled(pad(&format!("{}/{}", trace.delivered, trace.expected), 9, true, ""), theme.style(role)),
         Span::raw(pad(&format!("{} ms", trace.last_ms()), 9, true, "")),
@@ -80,6 +83,10 @@ pub(super) fn summary(model: &Model, trace: &Trace, columns: usize) -> Line<'sta
     ];
     if trace.duplicates > 0 {
         spans.push(Span::styled(format!("  {} twice", trace.duplicates), theme.style(Role::Dead)));
+    }
+    let odd = odd(trace);
+    if !odd.is_empty() {
+        spans.push(Span::styled(format!("  {odd}"), theme.style(Role::Warning)));
     }
     let used: usize = spans.iter().map(Span::width).sum();
     if let Some(farthest) = trace.arrivals.iter().max_by_key(|arrival| arrival.path.len())
@@ -92,6 +99,28 @@ pub(super) fn summary(model: &Model, trace: &Trace, columns: usize) -> Line<'sta
         ));
     }
     Line::from(spans)
+}
+
+/// How many did not come the plain way, and how many came after a later message of the same origin.
+fn odd(trace: &Trace) -> String {
+    let count = |what: &dyn Fn(&Arrival) -> bool| trace.arrivals.iter().filter(|arrival| what(arrival)).count();
+    let all = [
+        (count(&|arrival| arrival.via == Via::Graft), "graft"),
+        (count(&|arrival| arrival.via == Via::Repair), "repair"),
+        (count(&|arrival| arrival.late), "late"),
+    ];
+    let some = all.iter().filter(|(number, _)| *number > 0).map(|(number, what)| format!("{number} {what}"));
+    some.collect::<Vec<_>>().join(" ")
+}
+
+/// How a message came.
+fn via(arrival: &Arrival) -> (&'static str, Role) {
+    match arrival.via {
+        Via::Own => ("own", Role::Muted),
+        Via::Push => ("push", Role::Muted),
+        Via::Graft => ("graft", Role::Converging),
+        Via::Repair => ("repair", Role::Warning),
+    }
 }
 
 fn hops(count: usize) -> String {
@@ -132,11 +161,15 @@ fn unfolded(model: &Model, trace: &Trace, offset: usize, height: usize, columns:
         }
         let ms = duration_ms(arrival.at.since(trace.accepted_at));
         let name = pad(arrival.node.as_str(), 10, false, theme.symbols.ellipsis);
-        let room = columns.saturating_sub(26);
+        let (how, how_role) = via(arrival);
+        let order = if arrival.late { format!("#{} late ", trace.id.seq) } else { String::new() };
+        let room = columns.saturating_sub(34 + order.len());
         let way = if arrival.path.len() > 1 { way(model, &arrival.path) } else { "sent it".to_owned() };
         lines.push(Line::from(vec![
             Span::styled(format!("{} ", pad(&ms, 10, true, "")), theme.style(Role::Muted)),
             Span::styled(format!(" {name}  "), theme.style(Role::Up)),
+            Span::styled(pad(how, 8, false, ""), theme.style(how_role)),
+            Span::styled(order, theme.style(Role::Warning)),
             Span::styled(clip(&way, room, theme.symbols.ellipsis), theme.style(Role::Path)),
         ]));
     }

@@ -5,7 +5,9 @@ use p2pnet::{
     failure::Failure,
     message::Message,
     model::{HostLoad, Model, Opening, agreement::MarkKind, log::LogLine, log::word},
-    network::{Arrival, ChangeKind, FaultState, Node, Summary, Trace, Verdict},
+    network::{
+        Arrival, ChangeKind, Chapter, FaultState, Mode, Neighbour, Node, OverlayCounts, Summary, Trace, Verdict, Ways,
+    },
     update::update,
     view::theme::{Depth, Theme},
 };
@@ -227,6 +229,64 @@ pub(crate) fn with_members(model: &mut Model, observer: u32) {
     model.peers.wanted = Some(name(observer));
     let reply = MembersReply { observer: name(observer), members: members.collect() };
     model.peers.table = Some((NOW, reply));
+}
+
+/// The network's overlay is a tree, and node 3 is one of its nodes; the trace of "apple" has seen better days.
+pub(crate) fn with_overlay(model: &mut Model) {
+    let summary = &mut model.picture.summary;
+    summary.overlay = OverlayCounts {
+        nodes: 101,
+        links: 262,
+        eager: 104,
+        lazy: 158,
+        one_sided: 1,
+        degree_min: 5,
+        degree_mean: 5.19,
+        degree_max: 8,
+        mode: Some(Mode::Tree),
+    };
+    (summary.messages.redundancy, summary.messages.last_hop) = (Some(0.034), Some(7));
+    summary.messages.ways = Ways { push: 195, graft: 4, repair: 1, late: 2 };
+    let neighbour = |number: u32, eager, back, others: &[u32]| Neighbour {
+        name: name(number),
+        eager,
+        back,
+        others: others.iter().map(|other| name(*other)).collect(),
+    };
+    model.picture.about.node = Some(name(3));
+    model.picture.about.neighbours = vec![
+        neighbour(0, true, Some(true), &[3, 12, 41, 60, 88]),
+        neighbour(41, true, Some(false), &[0, 3, 9, 77, 81]),
+        neighbour(9, false, Some(false), &[3, 5, 41, 52, 66, 90]),
+        neighbour(52, false, Some(true), &[3, 9, 18]),
+        neighbour(99, false, None, &[1, 2]),
+    ];
+    for (i, arrival) in model.picture.traces.iter_mut().flat_map(|trace| trace.arrivals.iter_mut().enumerate()) {
+        (arrival.via, arrival.late) = match i {
+            0 => (Via::Own, false),
+            4 => (Via::Graft, false),
+            7 => (Via::Repair, true),
+            _ => (Via::Push, false),
+        };
+    }
+}
+
+/// What happened to the selected node.
+pub(crate) fn with_story(model: &mut Model) {
+    let chapter = |ms: u64, kind, text: &str| Chapter { at: ago(ms), kind, text: text.into() };
+    model.picture.about.node.clone_from(&model.nodes.selected);
+    model.picture.about.story = vec![
+        chapter(41_000, ChangeKind::Suspected, "accused by node3 (+2 more)"),
+        chapter(40_500, ChangeKind::Refuted, "heard by 100 of 100"),
+        chapter(30_000, ChangeKind::Dead, "ended by a signal or an error"),
+        chapter(29_100, ChangeKind::Suspected, "accused by node31 (+4 more)"),
+        chapter(27_900, ChangeKind::DeclaredDead, "seen by 99 of 99, 2.1 s to 2.4 s after its end"),
+        chapter(12_000, ChangeKind::Up, "started again"),
+        chapter(11_700, ChangeKind::CameBack, "new life, seen by 100 of 100, 0.3 s to 0.5 s after its start"),
+        chapter(3_100, ChangeKind::Dead, "ended by a signal or an error"),
+        chapter(1_300, ChangeKind::Suspected, "accused by node31"),
+        chapter(1_200, ChangeKind::DeclaredDead, "seen by 59 of 99, 1.9 s to 2.7 s after its end"),
+    ];
 }
 
 /// None runs and none could be started.
