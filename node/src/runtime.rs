@@ -7,6 +7,8 @@
 //! UDP socket ───────────────────────────── datagrams ┤    │ (Node)     │    ├─▶ telemetry and /events readers
 //! timers.rs ───────────────────────────────── wakes ─┘    └────────────┘    └─▶ answers to commands
 //! ```
+//! `faults.rs` stands between all of this and the wire, and does nothing unless it is told to.
+//!
 //! One thread, one loop, one owner of all protocol state. The loop never waits for one peer: a datagram that does not go
 //! out at once is dropped and counted (SWIM expects loss), a frame goes into its link's queue, and everything that
 //! takes time is a task with a deadline. Every queue has a size and a rule for when it is full, written where it is made.
