@@ -219,6 +219,8 @@ pub struct State {
     probe_due: Millis,
     /// Which successors still have their turn in this round of probes, by how near they are.
     turns: Vec<usize>,
+    /// The same for contacts and what they are told.
+    tellings: Vec<usize>,
     round_trips: RoundTrips,
     stalls: Stalls,
     /// When somebody else's datagram last came in.
@@ -278,6 +280,7 @@ impl State {
             next_seq,
             probe_due: Millis(0),
             turns: Vec::new(),
+            tellings: Vec::new(),
             round_trips: RoundTrips::default(),
             stalls: Stalls::default(),
             last_heard: Millis(0),

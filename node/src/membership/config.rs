@@ -35,7 +35,8 @@ pub struct Config {
     /// Members a node watches on the circle, and by how many it is watched. Default 10: a death is found within a second
     /// on average, and three accusers within three.
     pub successors: usize,
-    /// Members elsewhere on the circle to whom news is told. Default 10: news then takes log10 N hops.
+    /// Members elsewhere on the circle to whom news is told. Default 6: with the successors 16, and each of them is told
+    /// once, also where the size alone would have a claim told less often.
     pub far_contacts: usize,
     /// Shortest suspicion, in probe intervals per decade of members: `factor · max(1, log10 N)`. Default 3: 6 s at 100.
     pub suspicion_factor: u64,
@@ -56,7 +57,8 @@ pub struct Config {
     pub gossip_batch: Millis,
     /// Members told per round. Default 3: 100 nodes know within 6 rounds.
     pub gossip_fanout: usize,
-    /// A claim is sent `factor · ⌈log10(N+1)⌉` times by each node that hears it. Default 4.
+    /// A claim is sent `factor · ⌈log10(N+1)⌉` times by each node that hears it. Default 4. On the circle at least as often
+    /// as a node has contacts.
     pub retransmit_factor: u32,
     /// Members told at once by somebody who leaves. Default 10: one of them gets it also at heavy loss.
     pub leave_fanout: usize,
@@ -110,7 +112,7 @@ impl Default for Config {
             deaf_after: Millis(3_000),
             ring_from: 500,
             successors: 10,
-            far_contacts: 10,
+            far_contacts: 6,
             suspicion_factor: 3,
             suspicion_max_factor: 6,
             suspicion_confirmations: 2,

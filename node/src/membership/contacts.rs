@@ -44,23 +44,38 @@ impl State {
         target.or_else(|| self.table.next_to_probe(&mut self.rng))
     }
 
-    /// Up to `count` different living members to tell news to, or to ask for help.
+    /// Up to `count` different living members to tell news to, or to ask for help. On the circle all contacts have a turn
+    /// before one has another, so that none misses what is told as often as there are contacts.
     pub(super) fn contacts(&mut self, count: usize) -> Vec<(NodeName, SocketAddr)> {
         if !self.is_on_ring() {
             return self.table.pick(count, &mut self.rng, |_| true);
         }
         let near = self.config.successors;
         let among = near + self.config.far_contacts;
-        let chosen = rand::seq::index::sample(&mut self.rng, among, (count + 1).min(among));
         let mut contacts: Vec<(NodeName, SocketAddr)> = Vec::with_capacity(count);
-        for index in chosen {
+        for _ in 0..among {
+            if contacts.len() >= count {
+                break;
+            }
+            if self.tellings.is_empty() {
+                self.tellings.extend(0..among);
+                self.tellings.shuffle(&mut self.rng);
+            }
+            let index = self.tellings.pop().unwrap_or(0);
             let name = if index < near { self.successors().nth(index) } else { self.far_contact(index - near) };
             let Some(member) = name.and_then(|name| self.table.get(name)) else { continue };
-            if contacts.len() < count && contacts.iter().all(|(held, _)| *held != member.name) {
+            if contacts.iter().all(|(held, _)| *held != member.name) {
                 contacts.push((member.name.clone(), member.addr));
             }
         }
         contacts
+    }
+
+    /// How often each node passes one claim on.
+    pub(super) fn retransmits(&self) -> u32 {
+        let by_size = self.config.retransmits(self.table.live() + 1);
+        let contacts = self.config.successors + self.config.far_contacts;
+        if self.is_on_ring() { by_size.max(u32::try_from(contacts).unwrap_or(u32::MAX)) } else { by_size }
     }
 
     fn far_contact(&self, index: usize) -> Option<&NodeName> {

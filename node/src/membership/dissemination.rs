@@ -93,7 +93,7 @@ impl State {
             budget -= if fits { size } else { 0 };
             fits
         });
-        let limit = self.config.retransmits(self.table.live() + 1);
+        let limit = self.retransmits();
         claims.extend(self.news.take(budget, limit));
         self.push_datagram(to, message, claims, effects);
     }
