@@ -4,7 +4,8 @@
 //! doubting ourselves before others. Each second a node asks one member, in a shuffled round, whether it is there; when
 //! neither it nor three helpers get an answer, the member is suspected aloud, and unless it speaks up in time it is dead.
 //! A member speaks up by raising its incarnation, which nobody else ever does. All news rides on the questions and
-//! answers, and on short rounds of gossip while there is any.
+//! answers, and on short rounds of gossip while there is any. From a few hundred members on, whom a node probes and tells is
+//! decided by a circle of names (*Rapid*, Suresh et al. 2018), so that it speaks to a few dozen however many there are.
 //!
 //! ```text
 //!                    ┌─ probe.rs ─────────┐  nobody answered   ┌─ suspicion.rs ─┐
@@ -14,7 +15,7 @@
 //!  Contact ─────────▶│ meet, compare      ├──▶ ┌─ belief.rs ──────────────────┐    Announce
 //!                    └────────────────────┘    │ does this claim supersede?   ├──▶ what changed
 //!  Received ──────── every claim in it ───────▶└───────┬───────────┬──────────┘
-//!                                             member.rs: the table │ dissemination.rs: pass it on
+//!                                              table.rs: the members │ dissemination.rs: pass it on
 //! ```
 //! A member is (name, epoch, incarnation): the epoch tells one life of a name from the next, so a restarted node
 //! supersedes its former self at once, wherever it listens now. There is one row per name.
@@ -26,17 +27,22 @@
 //! Left out on purpose: encryption (the envelope's, see `shared/src/wire.rs`), and any defence against liars inside the
 //! cluster beyond bounds. Whoever holds the secret may claim anything.
 
+mod base;
 mod belief;
 mod config;
+mod contacts;
 mod dissemination;
 mod member;
 mod probe;
+pub mod successors;
 mod suspicion;
 mod sync;
+mod table;
 #[cfg(test)]
 mod tests;
+mod timeout;
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use p2pnet_shared::{
     Epoch, NodeName, ViewDigest,
@@ -45,8 +51,14 @@ use p2pnet_shared::{
 };
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
-pub use self::{config::Config, member::Member};
-use self::{dissemination::News, member::Table, probe::Awaited, sync::Seed};
+pub use self::{base::Base, config::Config, member::Member};
+use self::{
+    dissemination::News,
+    probe::{Awaited, Stalls},
+    sync::Seed,
+    table::Table,
+    timeout::RoundTrips,
+};
 use crate::time::Millis;
 
 /// Who we are.
@@ -169,6 +181,23 @@ pub enum Timer {
     },
 }
 
+impl Timer {
+    /// When it was to fire, where that is known.
+    fn due(&self) -> Option<Millis> {
+        match self {
+            Timer::Probe { due }
+            | Timer::ProbeTimeout { due, .. }
+            | Timer::ProbeDeadline { due, .. }
+            | Timer::Suspicion { due, .. }
+            | Timer::Gossip { due }
+            | Timer::Sync { due }
+            | Timer::ReachOut { due }
+            | Timer::Contact { due, .. } => Some(*due),
+            Timer::RelayTimeout { .. } => None,
+        }
+    }
+}
+
 /// The member table and everything the protocol remembers.
 #[derive(Debug)]
 pub struct State {
@@ -188,6 +217,15 @@ pub struct State {
     awaited: BTreeMap<u32, Awaited>,
     next_seq: u32,
     probe_due: Millis,
+    /// Which successors still have their turn in this round of probes, by how near they are.
+    turns: Vec<usize>,
+    round_trips: RoundTrips,
+    stalls: Stalls,
+    /// When somebody else's datagram last came in.
+    last_heard: Millis,
+    /// Accusations made since an instant.
+    accusations: u32,
+    accusations_since: Millis,
     /// Links lost before we were allowed to judge. Holds only members we have rows for.
     links_lost: BTreeMap<NodeName, Epoch>,
 
@@ -214,10 +252,17 @@ impl State {
     /// A node that knows nobody yet. `seed` is all the chance it will ever have.
     #[must_use]
     pub fn new(me: Identity, config: Config, seed: u64) -> Self {
+        Self::with_base(me, config, seed, Arc::default())
+    }
+
+    /// A node that knows everybody in `base` already, as that describes them; it keeps rows of its own only where it comes
+    /// to differ. For simulations: see [`Base`]. A row about `me` in it is not looked at.
+    #[must_use]
+    pub fn with_base(me: Identity, config: Config, seed: u64, base: Arc<Base>) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed);
         let next_seq = rng.random();
         let sync_wait = Millis(1_000).min(config.sync_interval);
-        let table = Table::new(&me.name);
+        let table = Table::new(&me.name, base);
         Self {
             me,
             incarnation: 0,
@@ -232,6 +277,12 @@ impl State {
             awaited: BTreeMap::new(),
             next_seq,
             probe_due: Millis(0),
+            turns: Vec::new(),
+            round_trips: RoundTrips::default(),
+            stalls: Stalls::default(),
+            last_heard: Millis(0),
+            accusations: 0,
+            accusations_since: Millis(0),
             links_lost: BTreeMap::new(),
             deaths: 0,
             deaths_since: Millis(0),
@@ -249,9 +300,21 @@ impl State {
         }
     }
 
+    /// Moves to another base. What we believe does not change; rows that equal those of `base` are from now on read there,
+    /// and our own copies are freed. Takes time in proportion to the members.
+    pub fn rebase(&mut self, base: Arc<Base>) {
+        self.table.rebase(base, &mut self.rng);
+    }
+
+    /// Rows that this node keeps for itself: those in which it differs from its base, which for a real node is all.
+    #[must_use]
+    pub fn own_rows(&self) -> usize {
+        self.table.own_rows()
+    }
+
     /// Sets the first timers. Called once.
     pub fn start(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        self.started = now;
+        (self.started, self.last_heard) = (now, now);
         self.arm_probe(now, effects);
         self.arm_sync(now, effects);
         self.arm_reach_out(now, effects);
@@ -274,6 +337,9 @@ impl State {
     }
 
     fn on_timer(&mut self, now: Millis, timer: Timer, effects: &mut Vec<Effect>) {
+        if let Some(due) = timer.due() {
+            self.stalls.fired(now, due, self.config.stall);
+        }
         match timer {
             Timer::Probe { due } => self.on_probe_timer(now, due, effects),
             Timer::ProbeTimeout { seq, due } => self.on_probe_timeout(now, seq, due, effects),
@@ -295,6 +361,7 @@ impl State {
             self.superseded = newer.map(|claim| claim.epoch).max().max(self.superseded);
             return;
         }
+        self.last_heard = now;
         let full_state = matches!(message, Message::State { .. });
         let mut corrections = Vec::new();
         for claim in claims {
@@ -354,7 +421,7 @@ impl State {
     /// One member.
     #[must_use]
     pub fn member(&self, name: &NodeName) -> Option<&Member> {
-        self.table.get(name).map(|row| &row.member)
+        self.table.get(name)
     }
 
     /// The names believed alive, ourselves included.
@@ -369,9 +436,15 @@ impl State {
         self.health
     }
 
+    /// Claims that are still to be told to others: at most one per member and one about ourselves.
+    #[must_use]
+    pub fn news_waiting(&self) -> usize {
+        self.news.len()
+    }
+
     /// What two nodes compare: the living with their lives and incarnations, ourselves included.
     fn state_hash(&self) -> u64 {
-        let mine = member::row_hash(&self.me.name, self.me.epoch, self.incarnation);
+        let mine = table::row_hash(&self.me.name, self.me.epoch, self.incarnation);
         self.table.state_hash().wrapping_add(mine)
     }
 }

@@ -19,6 +19,7 @@ mod call;
 mod command;
 mod disk;
 mod effect;
+mod faults;
 mod http;
 mod join;
 mod link;
@@ -37,7 +38,11 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use p2pnet_shared::{Epoch, NodeName, UnixMillis, telemetry::Report, wire::Codec};
+use p2pnet_shared::{
+    Epoch, NodeName, UnixMillis,
+    telemetry::Report,
+    wire::{Codec, membership::Datagram},
+};
 use rand::rngs::StdRng;
 use tokio::{
     net::UdpSocket,
@@ -48,6 +53,7 @@ use tokio::{
 
 use self::{
     command::Command,
+    faults::Faults,
     http::events::Readers,
     link::Links,
     messages::MessageLog,
@@ -124,6 +130,7 @@ struct Node {
     broadcast: broadcast::State,
     udp: UdpSocket,
     links: Links,
+    faults: Faults,
     timers: Timers,
     commands: mpsc::Receiver<Command>,
     /// Inputs that effects have led to, first in first out; empty between two turns of the loop.
@@ -179,6 +186,7 @@ impl Node {
                 Some(Wake::Broadcast(timer)) => self.feed(Input::Broadcast(broadcast::Input::TimerFired(timer))),
                 Some(Wake::View) => self.report_view(),
                 Some(Wake::Load) => self.report_load(),
+                Some(Wake::HeldDatagram) => self.send_held(),
                 None => return,
             }
         }
@@ -201,8 +209,11 @@ impl Node {
     fn on_datagram(&mut self, from: SocketAddr, bytes: &[u8]) {
         self.counters.datagrams_in.add(1);
         self.counters.datagram_bytes_in.add(bytes.len());
-        match self.codec.decode(bytes) {
+        match self.codec.decode::<Datagram>(bytes) {
             Ok(datagram) => {
+                if self.never_arrived(&datagram.from) {
+                    return;
+                }
                 self.feed(Input::Membership(membership::Input::Received { from, datagram }));
                 self.notice_namesake(from);
             }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
+    fault::{ActiveFault, Fault, NodeSet},
     id::{Epoch, MessageId, NodeName, UnixMillis},
     wire::membership::Status,
 };
@@ -238,4 +239,33 @@ pub struct MemberDetail {
     pub accusers: Vec<NodeName>,
     /// Whether it is an overlay neighbour of the observer.
     pub neighbour: bool,
+}
+
+/// `GET /fault`, and the reply to `POST /fault` and `DELETE /fault`: the faults this node obeys now (ours).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultsReply {
+    /// Which node.
+    pub node: NodeName,
+    /// Oldest first.
+    pub faults: Vec<FaultRow>,
+}
+
+/// One fault a node obeys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultRow {
+    /// As one types it at the prompt: `cut 1-50 | 51-100`.
+    pub text: String,
+    /// The same as a value, as `POST /fault` takes it.
+    pub fault: Fault,
+    /// Since when, milliseconds since 1970.
+    pub since: UnixMillis,
+    /// Peers that were healed meanwhile.
+    pub spared: NodeSet,
+}
+
+impl From<ActiveFault> for FaultRow {
+    fn from(active: ActiveFault) -> Self {
+        let ActiveFault { fault, since, spared } = active;
+        Self { text: fault.to_string(), fault, since, spared }
+    }
 }

@@ -13,9 +13,10 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     api::{
-        BroadcastReply, BroadcastRequest, ErrorReply, HealthReply, MembersReply, MessageReply, MessageRequest,
-        MessagesReply, PeersReply, SendRequest, StatusReply,
+        BroadcastReply, BroadcastRequest, ErrorReply, FaultsReply, HealthReply, MembersReply, MessageReply,
+        MessageRequest, MessagesReply, PeersReply, SendRequest, StatusReply,
     },
+    fault::{Fault, NodeSet},
     id::{MessageId, NodeName},
 };
 
@@ -159,6 +160,38 @@ impl Client {
     /// [`ClientError`]; after `Deadline` it may have arrived all the same.
     pub async fn send(&self, to: &NodeName, msg: &str) -> Result<MessageReply, ClientError> {
         self.post("/send", &SendRequest { to: to.clone(), msg: msg.to_owned() }).await
+    }
+
+    /// The node `name` through the gateway at `gateway`, over the connections of this client.
+    #[must_use]
+    pub fn beside(&self, gateway: &str, name: &NodeName) -> Self {
+        Self { base: format!("{}/nodes/{name}", gateway.trim_end_matches('/')), ..self.clone() }
+    }
+
+    /// `GET /fault`.
+    ///
+    /// # Errors
+    /// [`ClientError`]; asking again is harmless.
+    pub async fn faults(&self) -> Result<FaultsReply, ClientError> {
+        self.get("/fault").await
+    }
+
+    /// `POST /fault`: this node obeys `fault` from now on.
+    ///
+    /// # Errors
+    /// [`ClientError`]; asking again is harmless.
+    pub async fn set_fault(&self, fault: &Fault) -> Result<FaultsReply, ClientError> {
+        self.post("/fault", fault).await
+    }
+
+    /// `DELETE /fault`: this node obeys no fault any more, or none towards `peers`.
+    ///
+    /// # Errors
+    /// [`ClientError`]; asking again is harmless.
+    pub async fn heal(&self, peers: Option<&NodeSet>) -> Result<FaultsReply, ClientError> {
+        let path = peers.map(|peers| format!("/fault?peers={}", peers.to_string().replace(' ', ",")));
+        let path = path.as_deref().unwrap_or("/fault");
+        self.expect(path, self.request(Method::DELETE, path)).await
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {

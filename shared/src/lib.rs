@@ -5,6 +5,7 @@
 //! view.rs       ViewDigest: "who do you believe alive?" in twelve bytes
 //! wire.rs       the envelope around every datagram and frame; wire/ has one file per protocol
 //! telemetry.rs  what a node reports about itself; the gateway hands it on unchanged
+//! fault.rs      what can be wrong between nodes: cut, loss, delay; one vocabulary for node, verbs and dashboard
 //! api.rs        bodies of a node's HTTP surface
 //! client.rs     typed client for that surface
 //! ```
@@ -12,6 +13,7 @@
 
 pub mod api;
 pub mod client;
+pub mod fault;
 pub mod id;
 pub mod telemetry;
 pub mod view;

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
+    fault::ActiveFault,
     id::{Epoch, MessageId, NodeName, UnixMillis},
     view::ViewDigest,
     wire::membership::Status,
@@ -134,6 +135,8 @@ pub struct Load {
     pub redundant_frames: u64,
     /// Frames and datagrams dropped since the node started: full queues and bytes that did not decode.
     pub dropped: u64,
+    /// Datagrams lost to faults that were set on purpose, since the node started.
+    pub lost_to_faults: u64,
 }
 
 /// What a node tells the gateway.
@@ -176,6 +179,11 @@ pub enum Report {
     Load(Load),
     /// The node is going away by its own will.
     Leaving,
+    /// The faults it obeys from here on; none after a `Hello` until this says otherwise.
+    Faults {
+        /// Oldest first.
+        faults: Vec<ActiveFault>,
+    },
 }
 
 /// One line of the gateway's feed.
@@ -231,6 +239,9 @@ mod tests {
         let id = MessageId { origin: NodeName::numbered(4), epoch: Epoch(7), seq: 1 };
         let delivery =
             Delivery { id, path: vec![NodeName::numbered(4)], at: UnixMillis(8), text: Some("apple".into()) };
+        let cut = crate::fault::Cut::new("1-5".parse().unwrap(), None, true).unwrap();
+        let fault =
+            ActiveFault { fault: crate::fault::Fault::Cut(cut), since: UnixMillis(6), spared: "9".parse().unwrap() };
         let reports = [
             Report::Hello { id: Uuid::nil(), epoch: Epoch(5), addr: "[::1]:5000".parse().unwrap() },
             Report::Snapshot { members: vec![row], deliveries: vec![delivery.clone()] },
@@ -239,6 +250,7 @@ mod tests {
             Report::Delivered(delivery),
             Report::Load(Load::default()),
             Report::Leaving,
+            Report::Faults { faults: vec![fault] },
         ];
         let codec = crate::wire::Codec::new(&"lab".parse().unwrap(), None);
         for report in reports {

@@ -29,6 +29,16 @@ const PUBLISHED_MAX: u32 = 200;
 /// Longest time that may be waited for, seconds: a day.
 const WAIT_MAX_SECS: u64 = 86_400;
 
+const FAULT_EXAMPLES: &str = "\
+Examples:
+  p2pnet fault cut 1-50 '|' 51-100       nobody of one side reaches the other
+  p2pnet fault cut 7                     node7 from everybody else
+  p2pnet fault cut 1 '|' 2 --one-way     node2 does not hear node1
+  p2pnet fault loss 30%                  three of ten datagrams are lost, everywhere
+  p2pnet fault delay 100ms±30ms 1-9      whatever nodes 1 to 9 send or are sent is late
+  p2pnet fault                           what is wrong now
+  p2pnet heal                            all is well again";
+
 /// A peer-to-peer network you can watch.
 ///
 /// Without a command it opens the dashboard, and starts a network first if none runs.
@@ -186,6 +196,28 @@ pub enum Command {
     PauseNode(Nodes),
     /// Let frozen nodes go on.
     ResumeNode(Nodes),
+    /// Make something go wrong: cut, loss, delay, pause. Alone it lists what is wrong now.
+    #[command(after_help = FAULT_EXAMPLES)]
+    Fault {
+        #[command(flatten)]
+        /// Where.
+        which: Which,
+        /// Of a cut: only the second side does not hear the first.
+        #[arg(long)]
+        one_way: bool,
+        /// What: cut 1-50 '|' 51-100, cut 7, loss 30% [NODES], delay 100ms±30ms [NODES], pause NODES.
+        #[arg(value_name = "FAULT")]
+        words: Vec<String>,
+    },
+    /// Undo every fault, on all nodes or on these, and let paused nodes go on.
+    Heal {
+        #[command(flatten)]
+        /// Where.
+        which: Which,
+        /// Which nodes; all without.
+        #[arg(value_name = "NODE")]
+        nodes: Vec<String>,
+    },
     /// Broadcast a text from a node; prints the message's id.
     SendMessage {
         #[command(flatten)]

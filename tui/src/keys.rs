@@ -51,6 +51,8 @@ pub enum Action {
     Stop,
     /// Start again.
     Restart,
+    /// Undo every fault.
+    Heal,
     /// Add nodes.
     Add,
     /// Close.
@@ -95,14 +97,16 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[Char('P')], "P", Action::Pause, "pause", "pause them, or resume if paused"),
     bind(&[Char('T')], "T", Action::Stop, "", "stop them politely"),
     bind(&[Char('B')], "B", Action::Restart, "boot", "start them again"),
+    bind(&[Char('H')], "H", Action::Heal, "", "heal: undo every fault, resume what is paused"),
     bind(&[Char('U')], "U", Action::Add, "add", "add nodes"),
     bind(&[Char('f')], "f", Action::Freeze, "freeze", "hold the picture still; data keeps flowing"),
     bind(&[Char('z')], "z", Action::Zoom, "zoom", "the focused pane alone"),
-    bind(&[Char('1')], "1-5", Action::Pane(1), "pane", "bring up a pane"),
+    bind(&[Char('1')], "1-6", Action::Pane(1), "pane", "bring up a pane"),
     bind(&[Char('2')], "", Action::Pane(2), "", ""),
     bind(&[Char('3')], "", Action::Pane(3), "", ""),
     bind(&[Char('4')], "", Action::Pane(4), "", ""),
     bind(&[Char('5')], "", Action::Pane(5), "", ""),
+    bind(&[Char('6')], "", Action::Pane(6), "", ""),
     bind(&[Tab], "Tab", Action::NextPane, "", "the next pane"),
     bind(&[BackTab], "S-Tab", Action::PreviousPane, "", "the pane before"),
     bind(&[Char('j'), Down], "j Down", Action::Move(1), "", "down"),

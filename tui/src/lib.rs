@@ -4,6 +4,7 @@ pub mod cli;
 pub mod cluster;
 pub mod doctor;
 pub mod failure;
+pub mod fault;
 pub mod feed;
 pub mod gateway;
 pub mod keys;

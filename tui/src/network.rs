@@ -15,6 +15,7 @@
 //! stands, the digest it sends matches the view folded here, it misses nobody who is up and believes nobody who is gone.
 //!
 //! ```text
+//! faults.rs  what is wrong on purpose, by the word of those who obey it
 //! truth.rs   what the engine says: rows, fates, the last change of the truth
 //! feed.rs    what nodes say: views, suspicions, deliveries
 //! books.rs   the accounts of broadcasts
@@ -24,6 +25,7 @@
 mod bits;
 mod books;
 mod change;
+mod faults;
 mod feed;
 mod judge;
 mod node;
@@ -46,6 +48,7 @@ use self::{
 use crate::cluster::{Truth, UnitState};
 
 pub use change::{Change, ChangeKind};
+pub use faults::FaultState;
 pub use node::Node;
 pub use summary::{Detail, MemberCounts, MessageCounts, NodeCounts, Summary, Verdict};
 pub use trace::{Arrival, Trace};
@@ -97,7 +100,7 @@ pub struct Network {
     feed: Ear,
     /// Raised whenever a history begins; who is not heard of in it is forgotten at its end.
     generation: u64,
-    /// The last change of the truth: a start, an end, a pause, a broadcast.
+    /// The last change of the truth: a start, an end, a pause, a fault or its healing, a broadcast.
     truth_changed_at: Option<UnixMillis>,
     /// For which change of the truth agreement was reached, and after how many milliseconds.
     settled: Option<(Option<UnixMillis>, Option<u64>)>,

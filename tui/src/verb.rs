@@ -1,6 +1,9 @@
 //! What can be asked of a running network: one value, whether it was typed in a shell or at the dashboard's prompt.
 
-use p2pnet_shared::NodeName;
+use p2pnet_shared::{
+    NodeName,
+    fault::{DelayMs, Percent},
+};
 
 use crate::select::Selector;
 
@@ -45,4 +48,40 @@ pub enum Verb {
     },
     /// `get-messages 8`
     Messages(NodeName),
+    /// `cut 1-50 | 51-100`, `fault loss 30%`
+    Fault(FaultOrder),
+    /// `fault` alone: what is wrong now
+    Faults,
+    /// `heal`, `heal 7`: no fault any more, on all or on these; the paused among them go on
+    Heal(Option<Selector>),
+}
+
+/// What is to go wrong, with nodes as they were named; a `p2pnet_shared::fault::Fault` once it is known which there are.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FaultOrder {
+    /// Nothing gets from one side to the other.
+    Cut {
+        /// One side.
+        from: Selector,
+        /// The other; everybody else without it.
+        to: Option<Selector>,
+        /// Only `to` does not hear `from`.
+        one_way: bool,
+    },
+    /// Part of what nodes send is lost.
+    Loss {
+        /// How much.
+        percent: Percent,
+        /// At which nodes; all without it.
+        nodes: Option<Selector>,
+    },
+    /// What nodes send takes its time.
+    Delay {
+        /// One way.
+        ms: DelayMs,
+        /// So much more or less.
+        jitter: DelayMs,
+        /// At which nodes; all without it.
+        nodes: Option<Selector>,
+    },
 }

@@ -3,11 +3,12 @@
 //! ```text
 //! shell  ──cli.rs──▶ Verb ──┐                 ┌──▶ Cluster: add, stop, restart, pause, resume
 //!                           ├──▶ verbs::run ──┤
-//! prompt ──────────▶ Verb ──┘                 └──▶ Client through the gateway: broadcast, send, messages
+//! prompt ──────────▶ Verb ──┘                 └──▶ Client through the gateway: broadcast, send, messages, faults
 //! ```
 //! What a shell asks beyond that, and a dashboard never does, is in `verbs/`: starting and stopping a network
 //! (`launch.rs`), waiting for and printing what is known (`report.rs`).
 
+pub mod fault;
 pub mod launch;
 pub mod report;
 
@@ -98,6 +99,9 @@ pub async fn run_with(cluster: &Cluster, verb: Verb, progress: mpsc::Sender<Prog
             });
             Ok(Outcome { lines: lines.collect() })
         }
+        Verb::Fault(order) => fault::set(cluster, order).await,
+        Verb::Faults => fault::faults(cluster).await,
+        Verb::Heal(who) => fault::heal(cluster, who.as_ref()).await,
     }
 }
 
@@ -150,12 +154,18 @@ fn refused(name: &NodeName, error: &ClientError) -> Failure {
 }
 
 fn said(what: &str, names: &[NodeName]) -> Outcome {
-    const NAMED: usize = 12;
-    let mut named = names.iter().take(NAMED).map(NodeName::to_string).collect::<Vec<_>>().join(", ");
-    if names.len() > NAMED {
-        named = format!("{} nodes: {named} and {} more", names.len(), names.len() - NAMED);
-    }
-    Outcome::line(format!("{what} {named}"))
+    let many = if names.len() > NAMED { format!("{} nodes: ", names.len()) } else { String::new() };
+    Outcome::line(format!("{what} {many}{}", list(names.iter().map(NodeName::to_string))))
+}
+
+/// Most names in one line.
+const NAMED: usize = 12;
+
+/// The first dozen, and how many more there are.
+fn list(names: impl ExactSizeIterator<Item = String>) -> String {
+    let more = names.len().saturating_sub(NAMED);
+    let named = names.take(NAMED).collect::<Vec<_>>().join(", ");
+    if more > 0 { format!("{named} and {more} more") } else { named }
 }
 
 /// Text from a node on one line of ours, without anything that would move a cursor.

@@ -4,7 +4,7 @@
 //! ┌ header ──────────────────────────────────────────────────┐  view/header.rs     verdict, counts, clocks, stream
 //! ├ nodes ───────────────────────────┬ peers ────────────────┤  view/nodes.rs      view/peers.rs
 //! │                                  │                       │
-//! ├ traces ──────────────────────────┼ agreement ────────────┤  view/traces.rs     view/agreement.rs
+//! ├ traces ──────────────────────────┼ agreement or faults ──┤  view/traces.rs     view/agreement.rs, view/faults.rs
 //! ├ log ─────────────────────────────┴───────────────────────┤  view/log.rs
 //! └ prompt ──────────────────────────────────────────────────┘  view/prompt.rs
 //!   which pane goes where at which size: view/layout.rs; colours and glyphs: view/theme.rs; cells: view/cells.rs
@@ -18,6 +18,7 @@ use crate::model::{Model, pane::Pane};
 mod agreement;
 mod cells;
 mod dialog;
+mod faults;
 mod header;
 mod help;
 pub mod layout;
@@ -44,6 +45,7 @@ pub fn view(model: &Model, frame: &mut Frame) {
             Pane::Traces => traces::draw(model, *area, buf),
             Pane::Agreement => agreement::draw(model, *area, buf),
             Pane::Log => log::draw(model, *area, buf),
+            Pane::Faults => faults::draw(model, *area, buf),
         }
     }
     if let Some(area) = layout.strip {

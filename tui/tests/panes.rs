@@ -141,6 +141,22 @@ fn the_curve_and_the_log() {
 }
 
 #[test]
+fn faults_are_in_the_header_and_in_their_pane() {
+    let mut model = one_dead_model();
+    with_faults(&mut model);
+    press(&mut model, KeyCode::Char('6'));
+    snapshots("faults", &mut model);
+    for size in SIZES {
+        model.size = size;
+        assert!(text(&draw(&model)).contains("cut 50|51, loss 30%"), "{size:?}");
+    }
+    let mut model = converged_model();
+    press(&mut model, KeyCode::Char('6'));
+    update(&mut model, NOW, Message::Resized(100, 30));
+    insta::assert_snapshot!("no_faults_100x30", text(&draw(&model)));
+}
+
+#[test]
 fn questions_are_asked_over_everything() {
     let mut model = converged_model();
     type_in(&mut model, ":kill 20-30");

@@ -20,7 +20,7 @@ use p2pnet_shared::{
 
 use super::{
     Effect, Member, NodeName, State, Timer,
-    member::{Row, supersedes},
+    member::supersedes,
     suspicion::{ACCUSERS_MAX, Suspicion},
 };
 use crate::time::Millis;
@@ -38,12 +38,12 @@ impl State {
         if claim.member == self.me.name {
             return self.on_claim_about_me(now, &claim, effects);
         }
-        let Some(row) = self.table.get(&claim.member) else {
+        let Some(held) = self.table.get(&claim.member) else {
             self.on_stranger(now, claim, effects);
             return None;
         };
-        let held = &row.member;
-        let claim = sudden_death(now, claim, row, self.config.link_lost_window_min);
+        let suspicion = self.table.suspicion(&claim.member);
+        let claim = sudden_death(now, claim, held, suspicion, self.config.link_lost_window_min);
         if supersedes(&claim, held) {
             self.believe(now, claim, effects);
             return None;
@@ -82,8 +82,14 @@ impl State {
 
     /// The claim supersedes what we hold: hold it, announce what changed, pass it on.
     pub(super) fn believe(&mut self, now: Millis, claim: Claim, effects: &mut Vec<Effect>) {
-        let live = self.table.live();
-        let Some(held) = self.table.get(&claim.member).map(|row| row.member.clone()) else { return };
+        self.hold(now, claim.clone(), effects);
+        self.tell(now, claim, effects);
+    }
+
+    /// The same without passing it on.
+    pub(super) fn hold(&mut self, now: Millis, claim: Claim, effects: &mut Vec<Effect>) {
+        let (live, slept) = (self.table.live(), self.stalls.total());
+        let Some(held) = self.table.get(&claim.member).cloned() else { return };
         let former_life = claim.epoch > held.epoch;
         if former_life && held.status.is_live() {
             // Out of the table as well as out of the reader's set, so that what follows is a return.
@@ -92,7 +98,7 @@ impl State {
             self.table.update(&held.name, &mut self.rng, |row| row.member.status = Status::Dead);
         }
         let suspicion = (claim.status == Status::Suspect)
-            .then(|| Box::new(Suspicion::new(now, &self.config, live, claim.link_lost)));
+            .then(|| Box::new(Suspicion::new(now, &self.config, live, claim.link_lost, slept)));
         let deadline = suspicion.as_ref().map(|suspicion| suspicion.deadline);
         let same_accusation = (claim.epoch, claim.incarnation) == (held.epoch, held.incarnation);
         let was_live = self.table.update(&claim.member, &mut self.rng, |row| {
@@ -116,13 +122,11 @@ impl State {
         if let Some(due) = deadline {
             self.set_suspicion_timer(now, &claim.member, due, effects);
         }
-        self.tell(now, claim, effects);
     }
 
     /// Says what a belief changed, as [`MemberEventKind`]s that alternate in and out of the believed-alive set.
     fn announce_change(&mut self, now: Millis, was_live: bool, held: Status, claim: &Claim, effects: &mut Vec<Effect>) {
-        let Some(row) = self.table.get(&claim.member) else { return };
-        let member = &row.member;
+        let Some(member) = self.table.get(&claim.member) else { return };
         if !was_live && claim.status.is_live() {
             let back = Member { status: Status::Alive, ..member.clone() };
             announce(MemberEventKind::CameBack, &back, None, effects);
@@ -148,15 +152,14 @@ impl State {
         if accuser != self.me.name && !self.table.is_live(&accuser) {
             return;
         }
-        let Some(row) = self.table.get_mut(&claim.member) else { return };
-        let Some(suspicion) = row.suspicion.as_mut() else { return };
+        let Some((member, suspicion)) = self.table.suspect_mut(&claim.member) else { return };
         let shortens = claim.link_lost && !suspicion.knows_link_lost();
-        if !row.member.accusers.contains(&accuser) && row.member.accusers.len() < ACCUSERS_MAX {
-            row.member.accusers.push(accuser);
+        if !member.accusers.contains(&accuser) && member.accusers.len() < ACCUSERS_MAX {
+            member.accusers.push(accuser);
         } else if !shortens {
             return;
         }
-        let accusers = row.member.accusers.len();
+        let accusers = member.accusers.len();
         let earlier = suspicion.accused(now, &self.config, live, accusers, claim.link_lost);
         let due = suspicion.deadline;
         if earlier {
@@ -183,6 +186,10 @@ impl State {
             return None;
         }
         let accused = claim.status != Status::Alive;
+        if claim.epoch == self.me.epoch && claim.status == Status::Dead && claim.incarnation >= self.incarnation {
+            // They have waited for our word and not heard it, so what we miss of theirs proves little.
+            self.frozen_until = self.frozen_until.max(now + self.config.freeze);
+        }
         if claim.epoch == self.me.epoch && (claim.incarnation, accused) > (self.incarnation, false) {
             self.incarnation = claim.incarnation.saturating_add(1);
             self.worsen_health(1);
@@ -197,17 +204,29 @@ impl State {
         (accused || claim.epoch < self.me.epoch).then(|| self.my_claim())
     }
 
-    /// We accuse a member of not answering *us*; it is told so at once, that it may refute (Lifeguard §IV-C).
-    pub(super) fn accuse(&mut self, now: Millis, name: &NodeName, link_lost: bool, effects: &mut Vec<Effect>) {
-        let Some(row) = self.table.get(name) else { return };
-        if !row.member.status.is_live() {
-            return;
+    /// We accuse a member of not answering *us*; it is told so at once, that it may refute (Lifeguard §IV-C). Returns
+    /// whether we did: nobody makes more than so many accusations a second.
+    pub(super) fn accuse(&mut self, now: Millis, name: &NodeName, link_lost: bool, effects: &mut Vec<Effect>) -> bool {
+        let Some(member) = self.table.get(name).filter(|member| member.status.is_live()) else { return false };
+        let (addr, accuser) = (member.addr, Some(self.me.name.clone()));
+        let claim = Claim { status: Status::Suspect, accuser, link_lost, ..member.claim() };
+        if self.is_deaf(now) {
+            // Nobody need hear what may well be our own fault.
+            if supersedes(&claim, member) {
+                self.hold(now, claim, effects);
+            }
+            return true;
         }
-        let addr = row.member.addr;
-        let accuser = Some(self.me.name.clone());
-        let claim = Claim { status: Status::Suspect, accuser, link_lost, ..row.member.claim() };
+        if now - self.accusations_since >= Millis(1_000) {
+            (self.accusations_since, self.accusations) = (now, 0);
+        }
+        if self.accusations >= self.config.accusations_per_second {
+            return false;
+        }
+        self.accusations += 1;
         self.on_claim(now, claim, effects);
         self.send(addr, Some(name), Message::Gossip, Vec::new(), effects);
+        true
     }
 
     /// What we say of ourselves.
@@ -227,10 +246,9 @@ impl State {
 /// A death of whose suspicion we have not known for `patience` is a suspicion: somebody may have been cut off and is
 /// wrong about everybody (SWIM believes it). The member had its whole window elsewhere, so it gets the short one here, to
 /// speak to us too.
-fn sudden_death(now: Millis, claim: Claim, row: &Row, patience: Millis) -> Claim {
-    let held = &row.member;
+fn sudden_death(now: Millis, claim: Claim, held: &Member, suspicion: Option<&Suspicion>, patience: Millis) -> Claim {
     let same = (claim.epoch, claim.incarnation) == (held.epoch, held.incarnation);
-    let known = same && row.suspicion.as_ref().is_some_and(|suspicion| now - suspicion.started >= patience);
+    let known = same && suspicion.is_some_and(|suspicion| now - suspicion.started >= patience);
     if claim.status == Status::Dead && held.status.is_live() && !known {
         return Claim { status: Status::Suspect, link_lost: true, ..claim };
     }

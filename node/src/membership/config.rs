@@ -10,14 +10,33 @@ pub struct Config {
     /// Between probes. Default 1 s: a dead member is first probed after e/(e-1) periods on average, about 1.6 s (SWIM
     /// §3). Multiplied by health + 1. Keep it above three times `probe_timeout`.
     pub probe_interval: Millis,
-    /// How long a direct answer may take. Default 300 ms, far above a LAN's round trip and about the worst wait of a
-    /// busy machine's run queue. Multiplied by health + 1.
+    /// How long a direct answer may take until the first answers have come. Default 300 ms, far above a LAN's round trip
+    /// and about the worst wait of a busy machine's run queue. From then on three times the 99th percentile of our own
+    /// recent round trips, from `probe_timeout_min` to half of `probe_interval`. Multiplied by health + 1.
     pub probe_timeout: Millis,
+    /// The shortest patience with a direct answer. Default 200 ms: a run queue's wait, however fast the wire is.
+    pub probe_timeout_min: Millis,
+    /// How long a quick answer recommends a member as a helper. Default 30 s.
+    pub quick_kept: Millis,
     /// Members asked to probe on our behalf when the direct answer does not come. Default 3, as memberlist has it.
     pub indirect_probes: usize,
     /// A timer that fires later than this says that *we* were asleep: whatever it was to judge is inconclusive.
     /// Default 50 ms. On one machine a stall hits direct and indirect probes alike, so SWIM's helpers alone do not save us.
     pub stall: Millis,
+    /// Accusations one node makes within a second at most; a link lost beyond that is asked after again. Default 10, more
+    /// than an overlay has links: one sick node must not accuse hundreds (hashicorp/consul#5567).
+    pub accusations_per_second: u32,
+    /// After so long without a datagram from anybody we rather doubt our own ears: what we make of the others' silence we
+    /// keep to ourselves. Default 3 s, three probes of ours without an answer and three of others that did not come.
+    pub deaf_after: Millis,
+    /// From so many other living members on, whom we probe and talk to is decided by the circle of names (contacts.rs).
+    /// Default 500: below that everybody may talk to everybody, which kernels' neighbour tables bear.
+    pub ring_from: usize,
+    /// Members a node watches on the circle, and by how many it is watched. Default 10: a death is found within a second
+    /// on average, and three accusers within three.
+    pub successors: usize,
+    /// Members elsewhere on the circle to whom news is told. Default 10: news then takes log10 N hops.
+    pub far_contacts: usize,
     /// Shortest suspicion, in probe intervals per decade of members: `factor · max(1, log10 N)`. Default 3: 6 s at 100.
     pub suspicion_factor: u64,
     /// Longest suspicion as a multiple of the shortest: what a lone accuser gets (Lifeguard §IV-B). Default 6.
@@ -41,13 +60,15 @@ pub struct Config {
     pub retransmit_factor: u32,
     /// Members told at once by somebody who leaves. Default 10: one of them gets it also at heavy loss.
     pub leave_fanout: usize,
-    /// Between comparisons of the full state's hash with a random member. Default 15 s; starts at 1 s and doubles, so
-    /// that whoever joined in a crowd has everybody soon. Gossip alone misses somebody now and then.
+    /// Between comparisons of the full state's hash with a random member, among 100 members; twice that among 1,000,
+    /// three times among 10,000, because a full state grows and so does the number of those who compare. Default 15 s;
+    /// starts at 1 s and doubles, so that whoever joined in a crowd has everybody soon. Gossip alone misses somebody now and then.
     pub sync_interval: Millis,
     /// Full states sent within one second at most, whoever asks. Default 100: a full state is the one answer that is
     /// larger than its question.
     pub full_states_per_second: u32,
-    /// Between contacts with one of the dead or the seeds, for ever. Default 10 s: what heals a partition.
+    /// Between contacts with one of the dead or the seeds, for ever, among 100 members; scaled as `sync_interval`. Default
+    /// 10 s: what heals a partition.
     pub reach_out_interval: Millis,
     /// First wait for a contact's answer; doubles up to `reach_out_interval`. Default 500 ms.
     pub contact_retry: Millis,
@@ -81,8 +102,15 @@ impl Default for Config {
         Self {
             probe_interval: Millis(1_000),
             probe_timeout: Millis(300),
+            probe_timeout_min: Millis(200),
+            quick_kept: Millis(30_000),
             indirect_probes: 3,
             stall: Millis(50),
+            accusations_per_second: 10,
+            deaf_after: Millis(3_000),
+            ring_from: 500,
+            successors: 10,
+            far_contacts: 10,
             suspicion_factor: 3,
             suspicion_max_factor: 6,
             suspicion_confirmations: 2,
@@ -117,6 +145,12 @@ impl Config {
     pub(super) fn retransmits(&self, members: usize) -> u32 {
         let decades = ((members + 1) as f64).log10().ceil().max(1.0);
         self.retransmit_factor.saturating_mul(decades as u32)
+    }
+
+    /// `interval` for a cluster of 100, made longer for a larger one: by itself per decade.
+    pub(super) fn scaled(interval: Millis, members: usize) -> Millis {
+        let factor = 1.0 + (members as f64 / 100.0).max(1.0).log10();
+        Millis((interval.0 as f64 * factor) as u64)
     }
 
     /// The shortest and the longest suspicion among `members` nodes (Lifeguard §IV-B).

@@ -35,9 +35,8 @@ impl News {
         self.by_rank.is_empty()
     }
 
-    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        assert_eq!(self.by_rank.len(), self.rank_of.len());
+        debug_assert_eq!(self.by_rank.len(), self.rank_of.len());
         self.by_rank.len()
     }
 
@@ -82,8 +81,8 @@ impl State {
         let held = name.and_then(|name| self.table.get(name));
         let mut claims = Vec::new();
         match held {
-            Some(row) if row.member.status == Status::Alive => {}
-            Some(row) => claims.extend([row.member.claim(), self.my_claim()]),
+            Some(member) if member.status == Status::Alive => {}
+            Some(member) => claims.extend([member.claim(), self.my_claim()]),
             None => claims.push(self.my_claim()),
         }
         claims.extend(first);
@@ -131,11 +130,11 @@ impl State {
         }
     }
 
-    /// One round: news to a few random members, and the next round armed if there is any left.
+    /// One round: news to a few of our contacts, and the next round armed if there is any left.
     pub(super) fn gossip(&mut self, now: Millis, effects: &mut Vec<Effect>) {
         self.gossip_due = None;
         self.last_gossip = Some(now);
-        for (name, addr) in self.table.pick(self.config.gossip_fanout, &mut self.rng, |_| true) {
+        for (name, addr) in self.contacts(self.config.gossip_fanout) {
             if self.news.is_empty() {
                 return;
             }

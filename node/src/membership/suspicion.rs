@@ -9,7 +9,7 @@
 //! ```
 //! Every node that hears of a suspicion runs its own window, so the verdict does not wait for one node's word.
 
-use p2pnet_shared::wire::membership::{Claim, Status};
+use p2pnet_shared::wire::membership::{Claim, Message, Status};
 
 use super::{Config, Effect, NodeName, State, Timer};
 use crate::time::Millis;
@@ -25,14 +25,18 @@ pub(super) struct Suspicion {
     pub(super) deadline: Millis,
     /// When somebody first said that it lost its link too, and how many did.
     link_lost: Option<(Millis, usize)>,
-    /// We were asleep when it ran out, and waited for the refutation that may lie in the socket. Once only.
+    /// How long we had been asleep in all when it began.
+    slept: Millis,
+    /// We are not well, or were asleep: when it ran out the suspect was given another chance. Once only.
     postponed: bool,
 }
 
 impl Suspicion {
     /// Begins at `now` with one accusation.
-    pub(super) fn new(now: Millis, config: &Config, live: usize, link_lost: bool) -> Self {
-        let mut suspicion = Self { started: now, deadline: Millis(u64::MAX), link_lost: None, postponed: false };
+    /// `slept` is how long we have been asleep in all so far.
+    pub(super) fn new(now: Millis, config: &Config, live: usize, link_lost: bool, slept: Millis) -> Self {
+        let deadline = Millis(u64::MAX);
+        let mut suspicion = Self { started: now, deadline, link_lost: None, slept, postponed: false };
         suspicion.accused(now, config, live, 1, link_lost);
         suspicion
     }
@@ -85,6 +89,9 @@ pub(super) fn window(config: &Config, live: usize, accusers: usize) -> Millis {
 
 impl State {
     /// A suspicion has run out, unless it was refuted or moved in the meantime.
+    ///
+    /// Where our own state casts doubt on that (we slept through some of it, or are not in good health) the suspect is told
+    /// once more, by ourselves, and has the time of two probes to answer. Others who are well do not wait for us.
     pub(super) fn on_suspicion_timeout(
         &mut self,
         now: Millis,
@@ -92,14 +99,17 @@ impl State {
         due: Millis,
         effects: &mut Vec<Effect>,
     ) {
-        let stalled = now - due > self.config.stall;
-        let grace = Millis(2 * self.config.probe_timeout.0);
+        let moment = self.config.stall;
+        let grace = Millis(2 * self.patience().0);
+        let unwell = self.health > 1 || now - due > moment; // 1: the silence of the suspect itself
         let frozen_until = self.frozen_until;
-        let Some(row) = self.table.get_mut(name) else { return };
-        let Some(suspicion) = row.suspicion.as_mut().filter(|suspicion| suspicion.deadline == due) else { return };
+        let Some((member, suspicion)) = self.table.suspect_mut(name).filter(|(_, held)| held.deadline == due) else {
+            return;
+        };
+        let doubtful = unwell || self.stalls.spoilt(now, suspicion.started, suspicion.slept, moment);
         let wait = if frozen_until > now {
             Some(frozen_until)
-        } else if stalled && !suspicion.postponed {
+        } else if doubtful && !suspicion.postponed {
             suspicion.postponed = true;
             Some(now + grace)
         } else {
@@ -107,12 +117,18 @@ impl State {
         };
         if let Some(deadline) = wait {
             suspicion.postpone(deadline);
+            let addr = member.addr;
             let timer = Timer::Suspicion { member: name.clone(), due: deadline };
             effects.push(Effect::SetTimer { after: deadline - now, timer });
+            self.send(addr, Some(name), Message::Gossip, Vec::new(), effects);
             return;
         }
-        let verdict = Claim { status: Status::Dead, ..row.member.claim() };
-        self.believe(now, verdict, effects);
+        let verdict = Claim { status: Status::Dead, ..member.claim() };
+        if self.is_deaf(now) {
+            self.hold(now, verdict, effects);
+        } else {
+            self.believe(now, verdict, effects);
+        }
     }
 
     /// Counts a death; after too many the odd one out is probably us (hashicorp/consul#5928).

@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use p2pnet_shared::wire::membership::{Claim, Message, Status};
 use rand::seq::IteratorRandom;
 
-use super::{Awaited, Effect, NodeName, State, Timer};
+use super::{Awaited, Config, Effect, NodeName, State, Timer};
 use crate::time::Millis;
 
 /// Retries of a contact that never answered, while others do; then it waits for its turn among the seeds.
@@ -52,7 +52,7 @@ impl State {
     fn contact(&mut self, now: Millis, addr: SocketAddr, effects: &mut Vec<Effect>) {
         let seed = self.seeds.entry(addr).or_insert(Seed { owner: None, tries: 0, due: None, seq: None });
         let owned = seed.owner.as_ref().and_then(|owner| self.table.get(owner));
-        if owned.is_some_and(|row| row.member.status.is_live() && row.member.addr == addr) {
+        if owned.is_some_and(|member| member.status.is_live() && member.addr == addr) {
             return;
         }
         seed.tries += 1;
@@ -111,7 +111,8 @@ impl State {
         if self.sync_due != due {
             return;
         }
-        self.sync_wait = Millis(self.sync_wait.0 * 2).min(self.config.sync_interval);
+        let longest = Config::scaled(self.config.sync_interval, self.table.live() + 1);
+        self.sync_wait = Millis(self.sync_wait.0 * 2).min(longest);
         self.arm_sync(now, effects);
         if let Some((name, addr)) = self.table.pick(1, &mut self.rng, |_| true).pop() {
             self.sync_with(addr, &name, effects);
@@ -170,7 +171,7 @@ impl State {
         if let Some(seq) = self.reached_out.take() {
             self.awaited.remove(&seq);
         }
-        let dead = self.table.members().filter(|m| m.status == Status::Dead).map(|m| (m.addr, Some(m.name.clone())));
+        let dead = self.table.gone().filter(|m| m.status == Status::Dead).map(|m| (m.addr, Some(m.name.clone())));
         let table = &self.table;
         let absent = |seed: &Seed| !seed.owner.as_ref().is_some_and(|owner| table.is_live(owner));
         let seeds = self.seeds.iter().filter(|(_, seed)| seed.due.is_none() && absent(seed));
@@ -184,7 +185,7 @@ impl State {
 
     /// Alone, we look around more often.
     pub(super) fn arm_reach_out(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        let interval = self.config.reach_out_interval;
+        let interval = Config::scaled(self.config.reach_out_interval, self.table.live() + 1);
         let after = self.jitter(if self.table.live() == 0 { Millis(interval.0 / 5) } else { interval });
         self.reach_out_due = now + after;
         effects.push(Effect::SetTimer { after, timer: Timer::ReachOut { due: self.reach_out_due } });

@@ -2,6 +2,7 @@
 //! `tests/sim`.
 
 mod arbitrary;
+mod base;
 mod meeting;
 mod probing;
 mod rumours;

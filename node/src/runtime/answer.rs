@@ -44,6 +44,7 @@ impl Node {
             Command::Messages { since, reply } => drop(reply.send(self.log.since(since.as_ref()))),
             Command::Subscribe(reply) => drop(reply.send(self.readers.subscribe())),
             Command::Report(reply) => drop(reply.send(self.begin_report())),
+            Command::Fault(order, reply) => drop(reply.send(self.on_fault(order))),
             Command::Contact(addr) => {
                 if addr != self.me.addr {
                     self.feed(Input::Membership(membership::Input::Contact { addr }));
@@ -149,6 +150,7 @@ impl Node {
         );
         text.gauge("neighbours", "Overlay neighbours.", self.broadcast.neighbours().count());
         text.gauge("links", "Links that are up.", self.links.up());
+        text.gauge("faults", "Faults set on purpose that this node obeys.", self.faults.count());
         text.gauge("health", "Local health, 0 (well) to 7.", self.membership.health());
         text.gauge("timer_late_ms_max", "Worst timer lateness since the last load report.", self.timers.late_max().0);
         text.gauge("uptime_ms", "Milliseconds since the node started.", self.clock.now().0);

@@ -9,7 +9,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use p2pnet_shared::{
     MessageId, NodeName,
-    api::{HealthReply, MembersReply, ReceivedMessage, StatusReply},
+    api::{FaultsReply, HealthReply, MembersReply, ReceivedMessage, StatusReply},
     telemetry::Report,
 };
 use tokio::{
@@ -17,6 +17,7 @@ use tokio::{
     time::timeout,
 };
 
+use super::faults::{FaultOrder, FaultRefused};
 use crate::{broadcast::PublishError, discovery::PeerAddress};
 
 /// Commands waiting for the loop.
@@ -63,6 +64,8 @@ pub(super) enum Command {
     Subscribe(Reply<Option<mpsc::Receiver<Bytes>>>),
     /// The gateway's link is up: reports from Hello and Snapshot on.
     Report(Reply<mpsc::Receiver<Report>>),
+    /// Faults on purpose.
+    Fault(FaultOrder, Reply<Result<FaultsReply, FaultRefused>>),
     /// Somebody may listen there.
     Contact(SocketAddr),
 }

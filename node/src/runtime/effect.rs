@@ -29,15 +29,7 @@ impl Node {
                     if matches!(datagram.message, SwimMessage::Ping { .. }) {
                         self.counters.probes.add(1);
                     }
-                    let bytes = self.codec.encode(&datagram);
-                    // Never waits: what the system has no room for now is lost like any other datagram.
-                    match self.udp.try_send_to(&bytes, to) {
-                        Ok(_) => {
-                            self.counters.datagrams_out.add(1);
-                            self.counters.datagram_bytes_out.add(bytes.len());
-                        }
-                        Err(_) => self.counters.datagrams_dropped.add(1),
-                    }
+                    self.send_datagram(to, &datagram);
                 }
                 membership::Effect::SetTimer { after, timer } => {
                     self.timers.set(self.clock.now() + after, Wake::Membership(timer));
@@ -150,7 +142,7 @@ impl Node {
         self.log.push(message);
     }
 
-    fn report(&mut self, report: Report) {
+    pub(super) fn report(&mut self, report: Report) {
         if !self.reporter.push(report) {
             self.counters.reports_overflowed.add(1);
         }
@@ -170,6 +162,7 @@ impl Node {
             Report::Snapshot { members, deliveries: recent(&self.log) },
             Report::View { digest: self.membership.digest(), at: self.reporter.view_changed_at() },
             Report::Load(self.load()),
+            Report::Faults { faults: self.faults.list() },
         ];
         let reports = self.reporter.begin(self.settings.limits.report_queue, first);
         self.set_load_timer();
@@ -208,6 +201,7 @@ impl Node {
             datagram_bytes_sent: self.counters.datagram_bytes_out.get(),
             redundant_frames: self.broadcast.redundant_frames(),
             dropped: self.counters.dropped(),
+            lost_to_faults: self.counters.lost_to_faults.get(),
         }
     }
 }

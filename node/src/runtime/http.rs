@@ -8,6 +8,7 @@
 
 mod body;
 pub(super) mod events;
+mod fault;
 mod post;
 
 use std::sync::Arc;
@@ -29,7 +30,9 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::{
+    call::{CALLER_HEADER, Caller},
     command::{Command, Door, NoAnswer},
+    faults::open_both_ways,
     metrics::Counters,
 };
 use crate::{config::Limits, discovery::PeerAddress};
@@ -47,6 +50,7 @@ struct Inner {
     heard: mpsc::Sender<PeerAddress>,
     limits: Arc<Limits>,
     counters: Arc<Counters>,
+    caller: Caller,
 }
 
 impl Surface {
@@ -56,8 +60,9 @@ impl Surface {
         heard: mpsc::Sender<PeerAddress>,
         limits: Arc<Limits>,
         counters: Arc<Counters>,
+        caller: Caller,
     ) -> Self {
-        Self(Arc::new(Inner { name, id, url, door, heard, limits, counters }))
+        Self(Arc::new(Inner { name, id, url, door, heard, limits, counters, caller }))
     }
 
     async fn ask<T>(&self, question: impl FnOnce(super::command::Reply<T>) -> Command) -> Result<T, ApiError> {
@@ -65,7 +70,7 @@ impl Surface {
     }
 }
 
-/// Every row of the contract that is about the network, and two of ours (`/members`, `/send`).
+/// Every row of the contract that is about the network, and three of ours (`/members`, `/send`, `/fault`).
 pub(super) fn router(surface: Surface) -> Router {
     Router::new()
         .route("/", get(root))
@@ -77,6 +82,7 @@ pub(super) fn router(surface: Surface) -> Router {
         .route("/messages", get(messages))
         .route("/metrics", get(metrics))
         .route("/events", get(events::events))
+        .route("/fault", get(fault::list).post(fault::set).delete(fault::heal))
         .route("/register", post_to(post::register))
         .route("/message", post_to(post::message))
         .route("/send", post_to(post::send))
@@ -84,6 +90,7 @@ pub(super) fn router(surface: Surface) -> Router {
         .route("/gossip", post_to(post::gossip))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(surface.clone(), keep_cut))
         .layer(middleware::from_fn_with_state(surface.clone(), count))
         .with_state(surface)
 }
@@ -129,6 +136,21 @@ async fn count(State(surface): State<Surface>, request: Request, next: Next) -> 
         surface.0.counters.http_errors.add(1);
     }
     response
+}
+
+/// Lets a request of another node wait for as long as a fault lies between us, as if it had not arrived. Requests of
+/// people and of the gateway name no node and are never held up.
+async fn keep_cut(State(surface): State<Surface>, request: Request, next: Next) -> Response {
+    let caller = request.headers().get(CALLER_HEADER).and_then(|name| name.to_str().ok()?.parse::<NodeName>().ok());
+    if let Some(caller) = caller {
+        let mut faults = surface.0.caller.faults.clone();
+        let open = open_both_ways(&mut faults, Some(&caller));
+        if tokio::time::timeout(surface.0.limits.call_timeout, open).await.is_err() {
+            let error = format!("a fault lies between {caller} and {}; heal it with DELETE /fault", surface.0.name);
+            return ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error).into_response();
+        }
+    }
+    next.run(request).await
 }
 
 async fn not_found(uri: Uri) -> ApiError {

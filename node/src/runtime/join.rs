@@ -12,7 +12,10 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use p2pnet_shared::api::{MessageReply, MessageRequest, PeersReply, RegisterReply, RegisterRequest};
+use p2pnet_shared::{
+    NodeName,
+    api::{MessageReply, MessageRequest, PeersReply, RegisterReply, RegisterRequest},
+};
 use rand::{rngs::StdRng, seq::IndexedRandom};
 use tokio::{
     sync::{mpsc, watch},
@@ -21,7 +24,7 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{
-    call::{self, CallError},
+    call::{CallError, Caller, Target},
     command::{Command, Door, NoAnswer},
 };
 use crate::{
@@ -72,6 +75,7 @@ pub(super) struct Join {
     /// Our own URL, as told to the bootstrap.
     pub(super) url: String,
     pub(super) own: SocketAddr,
+    pub(super) caller: Caller,
     /// How many live members we know.
     pub(super) live: watch::Receiver<usize>,
     pub(super) rng: StdRng,
@@ -141,9 +145,12 @@ impl Join {
 
     async fn ask_bootstrap(&self, target: &PeerAddress, addr: SocketAddr) -> Result<Vec<String>, CallError> {
         let (host, patience) = (target.authority(), self.settings.limits.call_timeout);
+        // In a container network a host's name is the node's; an address alone names nobody.
+        let peer = target.literal().is_none().then(|| target.host().parse::<NodeName>().ok()).flatten();
+        let target = Target { addr, host: &host, peer: peer.as_ref() };
         let request = RegisterRequest { address: self.url.clone(), id: Some(self.id.to_string()) };
-        let _: RegisterReply = call::post(addr, &host, "/register", &request, patience).await?;
-        let reply: PeersReply = call::get(addr, &host, "/peers", patience).await?;
+        let _: RegisterReply = self.caller.post(target, "/register", &request, patience).await?;
+        let reply: PeersReply = self.caller.get(target, "/peers", patience).await?;
         Ok(reply.peers)
     }
 
@@ -165,7 +172,9 @@ impl Join {
         let me = &self.settings.name;
         let greeting = MessageRequest { sender: me.to_string(), msg: format!("Hello from {}!", me.spoken()) };
         let patience = self.settings.limits.call_timeout;
-        match call::post::<MessageReply>(member.addr, &member.addr.to_string(), "/message", &greeting, patience).await {
+        let host = member.addr.to_string();
+        let target = Target { addr: member.addr, host: &host, peer: Some(&member.name) };
+        match self.caller.post::<MessageReply>(target, "/message", &greeting, patience).await {
             Ok(reply) => {
                 tracing::info!(node = %me, "greeted {}, which says: {}", member.name, super::http::one_line(&reply.reply));
                 true

@@ -34,13 +34,19 @@ use tokio::{
     time::timeout,
 };
 
-use super::metrics::Counters;
+use super::{
+    faults::{Pace, Watched, open_both_ways, open_from, travel},
+    metrics::Counters,
+};
 use crate::config::Limits;
 
 /// Events of all links waiting for the loop. When full the links' tasks wait, and so do their senders.
 const EVENTS: usize = 256;
 /// How long we wait for the other side to close after we did.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// How often one waits for the other in a dial: the handshake there and back, the Hello.
+const DIAL_LEGS: u32 = 3;
 
 /// What a link's task tells the table.
 #[derive(Debug)]
@@ -114,6 +120,7 @@ pub(super) struct Wiring {
     pub(super) limits: Arc<Limits>,
     pub(super) counters: Arc<Counters>,
     pub(super) events: mpsc::Sender<Event>,
+    pub(super) faults: Watched,
 }
 
 /// Every link there is.
@@ -127,9 +134,9 @@ pub(super) struct Links {
 }
 
 impl Links {
-    pub(super) fn new(me: Hello, codec: Codec, limits: Arc<Limits>, counters: Arc<Counters>) -> Self {
+    pub(super) fn new(me: Hello, codec: Codec, limits: Arc<Limits>, counters: Arc<Counters>, faults: Watched) -> Self {
         let (sender, events) = mpsc::channel(EVENTS);
-        let wiring = Wiring { me, codec, limits, counters, events: sender };
+        let wiring = Wiring { me, codec, limits, counters, events: sender, faults };
         Self { wiring, events, slots: HashMap::new(), tasks: JoinSet::new(), ids: 0 }
     }
 
@@ -306,7 +313,12 @@ impl Links {
 pub(super) async fn greet(wiring: Wiring, stream: TcpStream, permit: OwnedSemaphorePermit) {
     let mut stream = BufReader::with_capacity(2 * 1024, stream);
     let patience = wiring.limits.dial_timeout;
-    match timeout(patience, read_greeting(&wiring, &mut stream)).await {
+    let greeting = async {
+        let hello = read_greeting(&wiring, &mut stream).await?;
+        open_both_ways(&mut wiring.faults.clone(), Some(&hello.name)).await;
+        Ok::<_, LinkError>(hello)
+    };
+    match timeout(patience, greeting).await {
         Ok(Ok(hello)) => {
             let _ = wiring.events.send(Event::Greeted { hello, stream, permit }).await;
         }
@@ -336,6 +348,8 @@ async fn read_hello(wiring: &Wiring, stream: &mut BufReader<TcpStream>) -> Resul
 
 async fn dial(wiring: Wiring, id: u64, peer: NodeName, addr: SocketAddr) {
     let attempt = async {
+        open_both_ways(&mut wiring.faults.clone(), Some(&peer)).await;
+        tokio::time::sleep(travel(&wiring.faults, Some(&peer), DIAL_LEGS)).await;
         let mut stream = TcpStream::connect(addr).await?;
         stream.set_nodelay(true)?;
         let mut first = LINK_PREFACE.to_vec();
@@ -399,9 +413,11 @@ impl Task {
         stream: &mut BufReader<tokio::io::Chain<io::Cursor<Vec<u8>>, OwnedReadHalf>>,
         goodbye: &mut bool,
     ) -> Result<(), LinkError> {
-        let mut bytes = Vec::new();
+        let (mut bytes, mut faults) = (Vec::new(), self.wiring.faults.clone());
         loop {
-            match read_frame(stream, &mut bytes, self.wiring.limits.frame_timeout).await {
+            let read = read_frame(stream, &mut bytes, self.wiring.limits.frame_timeout).await;
+            open_from(&mut faults, &self.peer).await;
+            match read {
                 Err(LinkError::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
                 result => result?,
             }
@@ -422,7 +438,10 @@ impl Task {
         mut stream: OwnedWriteHalf,
         mut frames: mpsc::Receiver<Vec<u8>>,
     ) -> Result<OwnedWriteHalf, LinkError> {
-        while let Some(frame) = frames.recv().await {
+        let limits = &self.wiring.limits;
+        let mut pace =
+            Pace::new(self.wiring.faults.clone(), self.peer.clone(), limits.link_queue, limits.frame_timeout);
+        while let Some(frame) = pace.next(&mut frames).await {
             timeout(self.wiring.limits.frame_timeout, stream.write_all(&frame)).await??;
         }
         timeout(self.wiring.limits.frame_timeout, stream.shutdown()).await??;

@@ -33,6 +33,8 @@ pub(super) struct Counters {
     pub(super) datagrams_refused: Count,
     /// Datagrams the system had no room for.
     pub(super) datagrams_dropped: Count,
+    /// Datagrams lost to faults set on purpose.
+    pub(super) lost_to_faults: Count,
     pub(super) frames_in: Count,
     pub(super) frames_out: Count,
     pub(super) frame_bytes_in: Count,
@@ -113,6 +115,7 @@ impl Exposition {
             ("datagram_sent_bytes_total", "Bytes of datagrams sent.", &c.datagram_bytes_out),
             ("datagrams_refused_total", "Datagrams that did not decode.", &c.datagrams_refused),
             ("datagrams_dropped_total", "Datagrams the system had no room for.", &c.datagrams_dropped),
+            ("datagrams_lost_to_faults_total", "Datagrams lost to faults set on purpose.", &c.lost_to_faults),
             ("probes_total", "Pings sent.", &c.probes),
             ("frames_received_total", "Frames received over links.", &c.frames_in),
             ("frames_sent_total", "Frames handed to links.", &c.frames_out),

@@ -17,8 +17,10 @@ use uuid::Uuid;
 use super::{
     Clock, Node,
     answer::url,
+    call::Caller,
     command::Door,
     disk::{self, DiskError},
+    faults::Faults,
     http::{self, Surface, events::Readers},
     join::{self, Join},
     link::Links,
@@ -149,7 +151,8 @@ fn assemble(
     let mut rng = StdRng::from_rng(&mut rand::rng());
     let codec = Codec::new(&settings.network, settings.secret.as_deref());
     let hello = Hello { name: me.name.clone(), epoch: me.epoch };
-    let links = Links::new(hello.clone(), codec.clone(), limits.clone(), counters.clone());
+    let faults = Faults::none(me.name.clone());
+    let links = Links::new(hello.clone(), codec.clone(), limits.clone(), counters.clone(), faults.watch());
     let (door, commands) = Door::new();
     let (heard_in, heard) = mpsc::channel(limits.heard_queue);
     let (live, live_seen) = watch::channel(0);
@@ -157,7 +160,8 @@ fn assemble(
     let own_url = url(&me.name, me.addr);
 
     let who = (me.name.clone(), identity.id, own_url.clone());
-    let surface = Surface::new(who, door.clone(), heard_in, limits.clone(), counters.clone());
+    let caller = Caller { me: me.name.clone(), faults: faults.watch() };
+    let surface = Surface::new(who, door.clone(), heard_in, limits.clone(), counters.clone(), caller.clone());
     let (mut listener, mut tasks, mut telemetry) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
     listener.spawn(listener::serve(tcp, http::router(surface), links.wiring(), closing_seen));
     tasks.spawn(join::contacts(door.clone(), heard));
@@ -167,6 +171,7 @@ fn assemble(
         id: identity.id,
         url: own_url,
         own: me.addr,
+        caller,
         live: live_seen,
         rng: StdRng::from_rng(&mut rng),
     };
@@ -184,6 +189,7 @@ fn assemble(
         codec,
         udp,
         links,
+        faults,
         timers: Timers::default(),
         commands,
         pending: Default::default(),

@@ -21,6 +21,8 @@ pub(super) enum Wake {
     View,
     /// A load report is due.
     Load,
+    /// A datagram that a fault delays is due.
+    HeldDatagram,
 }
 
 #[derive(Debug, PartialEq, Eq)]

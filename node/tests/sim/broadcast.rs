@@ -9,12 +9,15 @@ fn every_live_node_receives_each_broadcast_exactly_once_also_with_thirty_percent
     let name = "broadcast::every_live_node_receives_each_broadcast_exactly_once_also_with_thirty_percent_killed";
     with_seeds(name, &[1, 2], |seed| {
         let mut network = settled(seed, 101);
-        let sent_at = network.now;
+        let sent_at = network.now();
         let before: Vec<_> = [3, 50, 99].map(|id| network.publish(id, "hello")).to_vec();
         network.run_for(2_000);
         for message in &before {
-            let last = network.watcher.deliveries[message].values().max().map(|at| at - sent_at);
-            println!("seed {seed}: {message} reached its last node after {last:?} ms");
+            let last =
+                network.watcher.paths.deliveries[message].values().map(|delivery| delivery.at / 1_000 - sent_at).max();
+            let hops = network.watcher.paths.deliveries[message].values().map(|delivery| delivery.hops).max();
+            println!("seed {seed}: {message} reached its last node after {last:?} ms and {hops:?} hops");
+            assert!(last <= Some(100) && hops <= Some(12), "in an idle network");
         }
         let mut victims = network.running();
         victims.shuffle(&mut network.rng);
@@ -27,7 +30,7 @@ fn every_live_node_receives_each_broadcast_exactly_once_also_with_thirty_percent
         let after = network.publish(origin, "and after");
         network.run_for(30_000);
         for message in before.iter().chain([&during, &after]) {
-            let reached = &network.watcher.deliveries[message];
+            let reached = &network.watcher.paths.deliveries[message];
             for id in network.running() {
                 assert!(reached.contains_key(&(id, network.nodes[id].life)), "{message} did not reach node {id}");
             }

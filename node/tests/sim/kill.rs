@@ -9,7 +9,7 @@ fn kill(network: &mut Network, count: usize, limit_ms: u64) -> Vec<u64> {
     let mut victims = network.running();
     victims.shuffle(&mut network.rng);
     victims.truncate(count);
-    let at = network.now;
+    let at = network.now();
     for &victim in &victims {
         network.kill(victim);
     }
@@ -17,7 +17,7 @@ fn kill(network: &mut Network, count: usize, limit_ms: u64) -> Vec<u64> {
     let survivors = network.running().len();
     let mut times = Vec::new();
     for victim in victims {
-        let known = network.watcher.detection(&network.nodes[victim].name, at);
+        let known = network.watcher.detection(victim, at);
         assert_eq!(known.len(), survivors, "every survivor knew, once");
         times.extend(known);
     }
@@ -94,8 +94,8 @@ fn one_of_a_few() {
             // And without a link, by probing alone.
             if count > 2 {
                 network = settled(seed, count);
-                for neighbour in network.wire.neighbours(1) {
-                    network.wire.disconnect(1, neighbour);
+                for neighbour in network.links.neighbours(1) {
+                    network.links.disconnect(1, neighbour);
                 }
                 network.kill(1);
                 let took = network.run_until("the survivors agree", 30_000, Network::all_agree);
@@ -111,13 +111,13 @@ fn one_that_nobody_has_a_link_to() {
         let mut network = settled(seed, 101);
         network.watcher.no_false_deaths = true;
         let victim = 17;
-        for neighbour in network.wire.neighbours(victim) {
-            network.wire.disconnect(victim, neighbour);
+        for neighbour in network.links.neighbours(victim) {
+            network.links.disconnect(victim, neighbour);
         }
-        let at = network.now;
+        let at = network.now();
         network.kill(victim);
         network.run_until("the survivors agree", 20_000, Network::all_agree);
-        let times = network.watcher.detection(&network.nodes[victim].name, at);
+        let times = network.watcher.detection(victim, at);
         report("kill 1 without a link", seed, &times);
     });
 }

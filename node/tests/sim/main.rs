@@ -1,21 +1,42 @@
 //! A hundred nodes in one thread: the very cores the real node runs, on a pretend network with one seed.
 //!
 //! ```text
-//! network.rs      the event heap, and what happens to nodes: crash, restart, pause, leave
-//! wire.rs         what happens between them: latency, loss, duplication, cuts, links that break
-//! invariants.rs   what must hold after every single step
+//! network.rs, heap.rs    time and the queue of events         schedule.rs   faults as values, drawn from a seed
+//! lives.rs               start, crash, pause, restart         campaign.rs   many seeds: faults, calm, one last kill
+//! effects.rs             what the cores ask for               shrink.rs     the shortest schedule that still fails
+//! wire.rs, links.rs      what happens in between              rival.rs      foca on the same wire
+//! counters.rs            proof that a fault struck            overload.rs, versus.rs   one overloaded member, ours and foca's
+//!
+//! invariants.rs          what must hold after every step, by number; trace.rs, traffic.rs, paths.rs are parts of it
 //! start.rs, kill.rs, faults.rs, broadcast.rs   scenarios
 //! ```
 //! Each scenario runs with a few fixed seeds. One that fails prints its seed and the command that replays it, line for
 //! line: the same seed gives the same run. `P2PNET_SIM_SEED=7 cargo test -p p2pnet-node --test sim` runs every scenario
 //! with that seed alone, `P2PNET_SIM_SEED=100..200` with each of a hundred.
+//!
+//! The campaign runs 256 seeds. `P2PNET_SIM_SEEDS=0..4096 cargo test -p p2pnet-node --test sim campaign` runs others; a seed
+//! that fails is printed with its schedule, the shortest part of it that was found to fail too, and its command.
 
 mod broadcast;
+mod campaign;
+mod counters;
+mod effects;
 mod faults;
+mod heap;
 mod invariants;
 mod kill;
+mod links;
+mod lives;
 mod network;
+mod overload;
+mod paths;
+mod rival;
+mod schedule;
+mod shrink;
 mod start;
+mod trace;
+mod traffic;
+mod versus;
 mod wire;
 
 /// Says how to replay when a scenario fails.

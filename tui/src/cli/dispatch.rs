@@ -7,7 +7,7 @@ use crate::{
     cluster::Cluster,
     doctor,
     failure::Failure,
-    gateway,
+    fault, gateway,
     verb::Verb,
     verbs::{
         self, PROGRESS_MAX,
@@ -68,6 +68,8 @@ async fn carry_out(command: Command) -> Result<ExitCode, Failure> {
         Command::RestartNode(nodes) => about(&nodes, Verb::Restart).await,
         Command::PauseNode(nodes) => about(&nodes, Verb::Pause).await,
         Command::ResumeNode(nodes) => about(&nodes, Verb::Resume).await,
+        Command::Fault { which, one_way, words } => meant(&which, fault::read(&words, one_way)).await,
+        Command::Heal { which, nodes } => meant(&which, fault::read_heal(&nodes)).await,
         Command::SendMessage { which, from, text } => verb(&which, Verb::Broadcast { from, text }).await,
         Command::GetMessages { which, node } => verb(&which, Verb::Messages(node)).await,
         Command::Status { which, json } => {
@@ -108,8 +110,13 @@ async fn carry_out(command: Command) -> Result<ExitCode, Failure> {
 }
 
 async fn about(nodes: &Nodes, order: impl FnOnce(crate::select::Selector) -> Verb) -> Result<ExitCode, Failure> {
-    match nodes.selector() {
-        Ok(who) => verb(&nodes.which, order(who)).await,
+    meant(&nodes.which, nodes.selector().map(order)).await
+}
+
+/// Carries out what was meant; words that mean nothing are wrong usage.
+async fn meant(which: &Which, read: Result<Verb, Failure>) -> Result<ExitCode, Failure> {
+    match read {
+        Ok(order) => verb(which, order).await,
         Err(failure) => Ok(wrong_usage(&failure)),
     }
 }

@@ -13,6 +13,7 @@ use std::{
 use bytes::Bytes;
 use p2pnet_shared::{
     Epoch, MessageId, NodeName, UnixMillis, ViewDigest,
+    fault::ActiveFault,
     telemetry::{Delivery, FeedLine, Load, MemberRow, Report},
     wire::{broadcast::PATH_MAX, membership::Status},
 };
@@ -87,6 +88,7 @@ struct NodeState {
     /// When its link broke.
     lost_at: UnixMillis,
     leaving: bool,
+    faults: Vec<ActiveFault>,
 }
 
 #[derive(Debug)]
@@ -196,6 +198,9 @@ impl Store {
         if let Some(load) = &state.load {
             say(Report::Load(load.clone()));
         }
+        if !state.faults.is_empty() {
+            say(Report::Faults { faults: state.faults.clone() });
+        }
         if state.leaving {
             say(Report::Leaving);
         }
@@ -231,6 +236,7 @@ impl Store {
             Report::Delivered(delivery) => self.arrive(link, delivery)?,
             Report::Load(load) => self.node(link).load = Some(load.clone()),
             Report::Leaving => self.node(link).leaving = true,
+            Report::Faults { faults } => self.node(link).faults.clone_from(faults),
         }
         Ok(())
     }

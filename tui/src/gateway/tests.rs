@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use p2pnet_shared::{
-    Epoch, MessageId, NodeName,
+    Epoch, MessageId, NodeName, UnixMillis,
     client::{Client, ClientError},
+    fault::ActiveFault,
     telemetry::{Delivery, FeedLine, Load, MemberEvent, MemberEventKind, MemberRow, Report},
     wire::{Hello, LINK_PREFACE, REPORT_MAX_BYTES, membership::Status},
 };
@@ -101,9 +102,15 @@ async fn a_newcomer_is_told_todays_state_and_then_what_happens() {
     link.says(died(3)).await;
     link.says(Report::Delivered(delivery(2, &[4, 2, 1]))).await;
     let load = Load { rss_bytes: 7, ..Load::default() };
+    let faults = vec![ActiveFault {
+        fault: serde_json::from_str(r#"{"loss":{"percent":30}}"#).unwrap(),
+        since: UnixMillis(4),
+        spared: Default::default(),
+    }];
+    link.says(Report::Faults { faults: faults.clone() }).await;
     link.says(Report::Load(load.clone())).await;
     let lines = until(&mut early, |line| *line == report(1, Report::Load(load.clone()))).await;
-    assert_eq!(lines.len(), 5, "as it happened: {lines:?}");
+    assert_eq!(lines.len(), 6, "as it happened: {lines:?}");
 
     let mut late = Feed::open(&gateway).await.unwrap();
     let lines = until(&mut late, |line| *line == FeedLine::CaughtUp).await;
@@ -111,7 +118,7 @@ async fn a_newcomer_is_told_todays_state_and_then_what_happens() {
     let hello = Report::Hello { id: uuid::Uuid::nil(), epoch: Epoch(10), addr };
     let members = vec![row(2, Status::Alive), row(3, Status::Dead)];
     let deliveries = vec![delivery(1, &[1]), delivery(2, &[4, 2, 1])];
-    let state = [hello, Report::Snapshot { members, deliveries }, Report::Load(load)];
+    let state = [hello, Report::Snapshot { members, deliveries }, Report::Load(load), Report::Faults { faults }];
     let mut expected: Vec<FeedLine> = state.into_iter().map(|said| report(1, said)).collect();
     expected.push(FeedLine::CaughtUp);
     assert_eq!(lines, expected);

@@ -93,6 +93,8 @@ pub fn word(kind: ChangeKind) -> (&'static str, Role) {
         ChangeKind::Diverged => ("differ", Role::Converging),
         ChangeKind::Accepted => ("message", Role::Path),
         ChangeKind::Delivered => ("reached", Role::Path),
+        ChangeKind::Fault => ("FAULT", Role::Warning),
+        ChangeKind::Healed => ("healed", Role::Up),
         ChangeKind::Watch => ("watch", Role::Warning),
     }
 }

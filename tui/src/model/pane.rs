@@ -14,11 +14,13 @@ pub enum Pane {
     Agreement,
     /// What changed, newest last.
     Log,
+    /// What is wrong on purpose.
+    Faults,
 }
 
 impl Pane {
     /// In the order of their digits and of Tab.
-    pub const ALL: [Pane; 5] = [Pane::Nodes, Pane::Peers, Pane::Traces, Pane::Agreement, Pane::Log];
+    pub const ALL: [Pane; 6] = [Pane::Nodes, Pane::Peers, Pane::Traces, Pane::Agreement, Pane::Log, Pane::Faults];
 
     /// Its name in a title or a tab.
     #[must_use]
@@ -29,6 +31,7 @@ impl Pane {
             Pane::Traces => "Traces",
             Pane::Agreement => "Agreement",
             Pane::Log => "Log",
+            Pane::Faults => "Faults",
         }
     }
 

@@ -53,6 +53,7 @@ impl Picture {
     pub fn tick(&mut self, now: UnixMillis) {
         let passed = now.since(self.at);
         self.at = now;
+        self.summary.faults.iter_mut().for_each(|fault| fault.for_ms += passed);
         if let Some(running) = &mut self.summary.converging_for_ms {
             *running += passed;
         }

@@ -35,6 +35,10 @@ pub enum ChangeKind {
     Accepted,
     /// A broadcast has reached every node that was to have it.
     Delivered,
+    /// A fault was set on purpose.
+    Fault,
+    /// A fault is healed: nobody obeys it any more.
+    Healed,
     /// The engine or the gateway does not answer, or answers again.
     Watch,
 }

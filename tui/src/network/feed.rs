@@ -63,6 +63,7 @@ impl Network {
         let Some(observer) = &mut self.slots[slot].observer else { return };
         match report {
             Report::Hello { .. } | Report::Leaving => {}
+            Report::Faults { faults } => self.on_faults(now, slot, faults, changes),
             Report::Snapshot { members, deliveries } => self.on_snapshot(now, slot, &members, deliveries, changes),
             Report::Member { event, at } => self.on_member(now, slot, &event, at, changes),
             Report::View { digest, at } => self.on_view(slot, digest, at),

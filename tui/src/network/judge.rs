@@ -34,6 +34,7 @@ impl Network {
             nodes,
             members,
             messages: self.books.totals(),
+            faults: self.faults(now),
             detail: self.nodes().map(detail).collect(),
         }
     }

@@ -2,6 +2,7 @@
 
 use p2pnet_shared::{
     Epoch, NodeName, UnixMillis, ViewDigest,
+    fault::ActiveFault,
     telemetry::{Load, MemberRow},
     wire::membership::Status,
 };
@@ -70,6 +71,8 @@ pub(super) struct Observer {
     pub(super) digest: ViewDigest,
     pub(super) view_changed_at: Option<UnixMillis>,
     pub(super) messages: u64,
+    /// What it obeys.
+    pub(super) faults: Vec<ActiveFault>,
     /// The load report before the last, with the time it was read.
     pub(super) load: Option<(UnixMillis, Load)>,
     pub(super) cpu_percent: Option<f32>,
@@ -90,6 +93,7 @@ impl Observer {
             digest: ViewDigest::default(),
             view_changed_at: None,
             messages: 0,
+            faults: Vec::new(),
             load: None,
             cpu_percent: None,
         }

@@ -3,6 +3,7 @@
 use p2pnet_shared::{NetworkName, NodeName};
 use serde::Serialize;
 
+use super::FaultState;
 use crate::cluster::UnitState;
 
 /// One word for how the network is; the first that applies, top to bottom.
@@ -47,6 +48,8 @@ pub struct Summary {
     pub members: MemberCounts,
     /// Broadcasts.
     pub messages: MessageCounts,
+    /// What is wrong on purpose now, oldest first; a paused node is counted in `nodes`.
+    pub faults: Vec<FaultState>,
     /// One row a node.
     pub detail: Vec<Detail>,
 }

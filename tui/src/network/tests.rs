@@ -10,6 +10,8 @@ use proptest::prelude::*;
 use super::{Change, ChangeKind, Network, Observation, Verdict};
 use crate::cluster::{Role, Truth, Unit, UnitState};
 
+mod faults;
+
 /// A network being told things, with its clock.
 struct Told {
     network: Network,

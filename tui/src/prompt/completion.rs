@@ -75,7 +75,9 @@ impl Completion {
         let Some(form) = form(verb) else { return };
         self.signature = Some((form.names[0], form.signature, form.help));
         let several = form.slots.first() == Some(&Slot::Nodes);
-        let slot = if several { form.slots.first() } else { form.slots.get(done.len().min(2)) };
+        // Where nodes come last, there may be any number of them.
+        let last = if form.slots.last() == Some(&Slot::Nodes) { form.slots.len() - 1 } else { 2 };
+        let slot = if several { form.slots.first() } else { form.slots.get(done.len().min(last)) };
         match slot {
             Some(Slot::Nodes) if self.word.starts_with('-') => self.flags(form.slots),
             Some(Slot::Nodes) if done.last().is_some_and(|word| word.ends_with('%')) => {
@@ -85,6 +87,8 @@ impl Completion {
             Some(Slot::To) if done.last() == Some(&"to") => self.nodes(nodes),
             Some(Slot::To) => self.keep(["to".to_owned()].into_iter()),
             Some(Slot::Flag(_)) => self.flags(form.slots),
+            Some(Slot::Share) => self.keep(["5%", "10%", "30%", "50%"].into_iter().map(str::to_owned)),
+            Some(Slot::Time) => self.keep(["10ms", "50ms", "100ms", "1s"].into_iter().map(str::to_owned)),
             Some(Slot::Number) => self.keep(["1", "5", "10", "50"].into_iter().map(str::to_owned)),
             Some(Slot::Text) | None => {}
         }
@@ -130,6 +134,10 @@ mod tests {
         assert_eq!(of("kill 30% ").candidates, ["seed"]);
         assert_eq!(of("send node4 \"hi\" ").candidates, ["to"]);
         assert_eq!(of("send node4 \"hi\" to n").candidates[0], "node1");
+        assert_eq!(of("cut 1-5 | node2").candidates[0], "node20");
+        assert_eq!(of("loss ").candidates[2], "30%");
+        assert_eq!(of("loss 30% node1 node1").candidates[0], "node10");
+        assert_eq!(of("fault d").candidates, ["delay"]);
         assert!(of("frobnicate ").candidates.is_empty());
     }
 

@@ -45,6 +45,10 @@ pub enum Slot {
     Nodes,
     /// A number.
     Number,
+    /// `30%`
+    Share,
+    /// `100ms`
+    Time,
     /// Something to say.
     Text,
     /// `to NODE`, after a text.
@@ -111,6 +115,41 @@ pub const FORMS: &[Form] = &[
         help: "wake frozen nodes",
         slots: &[Slot::Nodes],
         read: resume,
+    },
+    Form {
+        names: &["cut"],
+        signature: "NODES [| NODES] [oneway]",
+        help: "nothing gets from one side to the other, or to everybody else",
+        slots: &[Slot::Nodes],
+        read: faulty,
+    },
+    Form {
+        names: &["loss"],
+        signature: "30% [NODES]",
+        help: "so much of what nodes send is lost",
+        slots: &[Slot::Share, Slot::Nodes],
+        read: faulty,
+    },
+    Form {
+        names: &["delay"],
+        signature: "100ms [30ms] [NODES]",
+        help: "what nodes send is late, by so much more or less",
+        slots: &[Slot::Time, Slot::Nodes],
+        read: faulty,
+    },
+    Form {
+        names: &["heal"],
+        signature: "[NODES]",
+        help: "undo every fault and let paused nodes go on",
+        slots: &[Slot::Nodes],
+        read: heal,
+    },
+    Form {
+        names: &["fault"],
+        signature: "[cut|loss|delay|pause …]",
+        help: "the same with `fault` before it; alone it lists what is wrong",
+        slots: &[Slot::Flag(&["cut", "loss", "delay", "pause"]), Slot::Nodes],
+        read: faulty,
     },
     Form {
         names: &["send"],
@@ -248,6 +287,16 @@ impl<'a> Words<'a> {
         LineError { at: self.line.len()..self.line.len(), text: format!("here goes {what}") }
     }
 
+    /// Everything after the verb is wrong, or missing.
+    fn all_wrong(&self, failure: &crate::failure::Failure) -> LineError {
+        let end = self.line.len();
+        let at = match (self.list.get(1), self.list.last()) {
+            (Some(first), Some(last)) => first.at.start..last.at.end,
+            _ => end..end,
+        };
+        LineError { at, text: one_line(&failure.to_string()) }
+    }
+
     /// Refuses words from the `i`th on.
     fn end(&self, i: usize, request: Request) -> Result<Request, LineError> {
         match self.list.get(i) {
@@ -327,6 +376,18 @@ fn pause(words: &Words) -> Result<Request, LineError> {
 
 fn resume(words: &Words) -> Result<Request, LineError> {
     Ok(Request::Verb(Verb::Resume(words.nodes(words.list.len())?)))
+}
+
+/// `cut …` and `fault cut …` are the same.
+fn faulty(words: &Words) -> Result<Request, LineError> {
+    let skipped = usize::from(words.text(0) == Some("fault"));
+    let said: Vec<&str> = words.list[skipped..].iter().map(|word| word.text.as_str()).collect();
+    crate::fault::read(&said, false).map(Request::Verb).map_err(|failure| words.all_wrong(&failure))
+}
+
+fn heal(words: &Words) -> Result<Request, LineError> {
+    let said: Vec<&str> = words.list[1..].iter().map(|word| word.text.as_str()).collect();
+    crate::fault::read_heal(&said).map(Request::Verb).map_err(|failure| words.all_wrong(&failure))
 }
 
 fn add(words: &Words) -> Result<Request, LineError> {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::verb::FaultOrder;
 
 fn verb(line: &str) -> Verb {
     match read(line) {
@@ -9,6 +10,15 @@ fn verb(line: &str) -> Verb {
 
 fn nodes(text: &str) -> Selector {
     text.parse().unwrap()
+}
+
+fn cut(from: &str, to: Option<&str>, one_way: bool) -> Verb {
+    Verb::Fault(FaultOrder::Cut { from: nodes(from), to: to.map(nodes), one_way })
+}
+
+fn loss(at: &str) -> Verb {
+    let percent = p2pnet_shared::fault::Percent::try_from(30).unwrap();
+    Verb::Fault(FaultOrder::Loss { percent, nodes: Some(nodes(at)) })
 }
 
 #[test]
@@ -47,6 +57,15 @@ fn every_verb_in_its_long_and_short_form() {
         ("send-message 4 apple", say(&node4, "apple")),
         ("send-message 4 apple to 9", say(&node4, "apple to 9")),
         ("send bootstrap hi", say(&NodeName::bootstrap(), "hi")),
+        ("fault", Verb::Faults),
+        ("heal", Verb::Heal(None)),
+        ("heal 7 9", Verb::Heal(Some(nodes("7 9")))),
+        ("cut 1-50 | 51-100", cut("1-50", Some("51-100"), false)),
+        ("cut 1-50|51-100 oneway", cut("1-50", Some("51-100"), true)),
+        ("fault cut 7", cut("7", None, false)),
+        ("loss 30% 1-9", loss("1-9")),
+        ("fault loss 30 1-9", loss("1-9")),
+        ("fault pause 3", Verb::Pause(nodes("3"))),
         ("messages 8", Verb::Messages(NodeName::numbered(8))),
         ("get-messages node8", Verb::Messages(NodeName::numbered(8))),
     ];

@@ -125,6 +125,7 @@ fn act(model: &mut Model, action: Action) -> Vec<Command> {
         Action::Stop => return on_chosen(model, "stop"),
         Action::Restart => return on_chosen(model, "restart"),
         Action::Pause => return pause(model),
+        Action::Heal => return requests::on_line(model, "heal"),
         Action::Add => model.prompt.open(Mode::Command, "add "),
         Action::Quit => return ask_quit(model),
     }
@@ -151,7 +152,7 @@ fn back(model: &mut Model) {
 fn step(model: &mut Model, by: isize) {
     let layout = layout(model);
     match model.focus {
-        Pane::Nodes | Pane::Agreement => model.nodes.step(&model.picture.nodes, by),
+        Pane::Nodes | Pane::Agreement | Pane::Faults => model.nodes.step(&model.picture.nodes, by),
         Pane::Peers => {
             let members = model.peers.table.as_ref().map_or(0, |(_, reply)| reply.members.len());
             let most = members.saturating_sub(layout.rows(Pane::Peers, 1));
@@ -189,7 +190,7 @@ fn inspect(model: &mut Model) {
             model.traces.offset = 0;
         }
         Pane::Nodes => model.focus = Pane::Peers,
-        Pane::Peers | Pane::Agreement | Pane::Log => model.zoom = !model.zoom,
+        Pane::Peers | Pane::Agreement | Pane::Log | Pane::Faults => model.zoom = !model.zoom,
     }
 }
 

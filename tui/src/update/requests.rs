@@ -85,7 +85,12 @@ fn question(model: &Model, request: &Request) -> Result<Option<String>, String> 
             known(model, from)?;
             return known(model, to).map(|()| None);
         }
-        Verb::Add(_) => return Ok(None),
+        Verb::Fault(order) => {
+            let units: Vec<Unit> = model.picture.nodes.iter().map(Node::unit).collect();
+            return crate::verbs::fault::check(order, &units).map(|()| None).map_err(|failure| flat(&failure));
+        }
+        Verb::Heal(Some(selector)) => return chosen(model, selector).map(|_| None),
+        Verb::Add(_) | Verb::Faults | Verb::Heal(None) => return Ok(None),
     };
     let chosen = chosen(model, selector)?;
     let bootstrap = chosen.iter().any(|name| *name == NodeName::bootstrap());

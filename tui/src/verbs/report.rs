@@ -220,7 +220,7 @@ fn headline(summary: &Summary) -> Vec<String> {
     let others = [("starting", nodes.starting), ("paused", nodes.paused), ("dead", nodes.dead), ("left", nodes.left)];
     let others: String =
         others.iter().filter(|(_, count)| *count > 0).map(|(what, count)| format!(", {count} {what}")).collect();
-    vec![
+    let mut lines = vec![
         format!("{word}  {}{time}", summary.reason),
         format!("nodes     {} of {} up{others}", nodes.up, nodes.wanted),
         format!(
@@ -231,7 +231,18 @@ fn headline(summary: &Summary) -> Vec<String> {
             "messages  {} accepted, {} of {} delivered, {} duplicates",
             messages.accepted, messages.delivered, messages.expected, messages.duplicates
         ),
-    ]
+    ];
+    for (i, fault) in summary.faults.iter().enumerate() {
+        let label = if i == 0 { "faults" } else { "" };
+        let missing = match fault.not_on.len() {
+            0 => String::new(),
+            1 => format!(", not on {}", fault.not_on[0]),
+            many => format!(", not on {many} others"),
+        };
+        let age = fault.for_ms / 1_000;
+        lines.push(format!("{label:<9} {}   on {} nodes for {age} s{missing}", fault.fault, fault.nodes));
+    }
+    lines
 }
 
 /// Nodes that are not as they should be come one a line, the others as a count: one screen, whatever the size.

@@ -14,6 +14,7 @@ use ratatui::{
 
 use super::{
     cells::{bytes, clip, count, duration, pad, row, width},
+    faults,
     layout::{Arrangement, Layout},
     theme::Role,
 };
@@ -41,7 +42,9 @@ pub(super) fn draw(model: &Model, layout: &Layout, buf: &mut Buffer) {
         Arrangement::One => {
             row(area, 0, title(model, area.width), buf);
             row(area, 1, Line::from(compact(model)), buf);
-            let busy = model.progress.is_some() || matches!(model.opening, Opening::Failed(_));
+            let busy = model.progress.is_some()
+                || matches!(model.opening, Opening::Failed(_))
+                || !model.picture.summary.faults.is_empty();
             let last = if busy { reason(model, area.width) } else { Line::from(messages_and_host(model)) };
             row(area, 2, last, buf);
         }
@@ -120,7 +123,18 @@ fn reason(model: &Model, columns: u16) -> Line<'static> {
         (Opening::Starting, None) => ("starting".to_owned(), Role::Muted),
         (Opening::Open, None) => (model.picture.summary.reason.clone(), Role::Muted),
     };
-    Line::styled(format!(" {}", clip(&text, columns, theme.symbols.ellipsis)), theme.style(role))
+    // What is wrong on purpose comes first, so that nobody wonders about the rest of the line.
+    let faults = faults::in_short(model);
+    if faults.is_empty() {
+        return Line::styled(format!(" {}", clip(&text, columns, theme.symbols.ellipsis)), theme.style(role));
+    }
+    let faults = clip(&format!("{} {faults}", theme.symbols.warning), columns, theme.symbols.ellipsis);
+    let room = columns.saturating_sub(width(&faults) + 3);
+    Line::from(vec![
+        Span::styled(format!(" {faults}"), theme.style(Role::Warning)),
+        Span::styled(format!(" {} ", theme.symbols.dot), theme.style(Role::Muted)),
+        Span::styled(clip(&text, room, theme.symbols.ellipsis), theme.style(role)),
+    ])
 }
 
 fn progress_line(model: &Model, progress: &Progress, columns: usize) -> Line<'static> {

@@ -1,7 +1,7 @@
 //! Which pane goes where, at which size.
 //!
 //! ```text
-//! ≥ 150×40  four panes and the log          header 5, prompt 3
+//! ≥ 150×40  four panes and the log          header 5, prompt 3     the faults take the curve's place while they have the focus
 //! ≥  95×28  two panes and a merged strip    header 4, prompt 3     strip: traces and log, or the pane whose digit was pressed
 //! ≥  60×16  one pane with tabs              header 3, prompt 3
 //!    below  verdict, a note, the prompt
@@ -67,13 +67,13 @@ impl Layout {
         match arrangement {
             Arrangement::Tiny => {}
             _ if zoom || arrangement == Arrangement::One => layout.panes.push((focus, body)),
-            Arrangement::Four => layout.four(body),
+            Arrangement::Four => layout.four(body, focus),
             _ => layout.two(body, focus),
         }
         layout
     }
 
-    fn four(&mut self, body: Rect) {
+    fn four(&mut self, body: Rect, focus: Pane) {
         let (body, log) = cut_bottom(body, (body.height / 5).max(6));
         let (upper, lower) = cut_top(body, body.height * 3 / 5);
         let (nodes, peers) = cut_left(upper, upper.width * 21 / 40);
@@ -82,7 +82,7 @@ impl Layout {
             (Pane::Nodes, nodes),
             (Pane::Peers, peers),
             (Pane::Traces, traces),
-            (Pane::Agreement, agreement),
+            (if focus == Pane::Faults { Pane::Faults } else { Pane::Agreement }, agreement),
             (Pane::Log, log),
         ];
     }
@@ -155,5 +155,11 @@ mod tests {
         assert_eq!([shown((160, 45)), shown((100, 30)), shown((80, 24)), shown((40, 10))], [5, 2, 1, 0]);
         assert!(Layout::of((100, 30), Pane::Log, false).area(Pane::Log).is_some());
         assert_eq!(Layout::of((160, 45), Pane::Log, true).panes.len(), 1);
+        for pane in Pane::ALL {
+            assert!(
+                Layout::of((160, 45), pane, false).area(pane).is_some(),
+                "{pane:?} is in sight once it has the focus"
+            );
+        }
     }
 }

@@ -19,7 +19,10 @@ pub(super) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
     let theme = &model.theme;
     let title = Line::from(vec![
         Span::styled(" 3 Traces + 5 Log ", theme.style(Role::Title)),
-        Span::styled(format!("{} a digit brings one up, 4 Agreement ", theme.symbols.dot), theme.style(Role::Muted)),
+        Span::styled(
+            format!("{} a digit brings one up, 4 Agreement, 6 Faults ", theme.symbols.dot),
+            theme.style(Role::Muted),
+        ),
     ]);
     let inner = boxed(model, title, "", theme.style(Role::Muted), area, buf);
     let shown = model.picture.traces.len().min(usize::from(inner.height) / 3);

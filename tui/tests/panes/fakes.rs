@@ -5,7 +5,7 @@ use p2pnet::{
     failure::Failure,
     message::Message,
     model::{HostLoad, Model, Opening, agreement::MarkKind, log::LogLine, log::word},
-    network::{Arrival, ChangeKind, Node, Summary, Trace, Verdict},
+    network::{Arrival, ChangeKind, FaultState, Node, Summary, Trace, Verdict},
     update::update,
     view::theme::{Depth, Theme},
 };
@@ -170,6 +170,25 @@ pub(crate) fn one_dead_model() -> Model {
     model.nodes.arrange(&model.picture.nodes);
     model.nodes.selected = Some(name(7));
     model
+}
+
+/// A cut that one node forgot, and loss everywhere.
+pub(crate) fn with_faults(model: &mut Model) {
+    let fault = |fault: &str, kind, short: &str, nodes, not_on: Vec<NodeName>, for_ms| FaultState {
+        fault: fault.into(),
+        kind,
+        short: short.into(),
+        nodes,
+        not_on,
+        for_ms,
+    };
+    model.picture.summary.faults = vec![
+        fault("cut 1-50 | bootstrap 51-100", "cut", "cut 50|51", 98, vec![name(9)], 73_000),
+        fault("loss 30%", "loss", "loss 30%", 99, Vec::new(), 12_400),
+    ];
+    for node in &mut model.picture.nodes {
+        node.load = Some(Load { lost_to_faults: 120, ..node.load.take().unwrap_or_default() });
+    }
 }
 
 pub(crate) fn engine_lost_model() -> Model {

@@ -78,6 +78,11 @@ impl Fields {
         }
     }
 
+    /// The whole object as a value of one type; what is wrong is said by its decoder, `hint` says what to send instead.
+    pub(super) fn whole<T: serde::de::DeserializeOwned>(self, hint: &str) -> Result<T, ApiError> {
+        serde_json::from_value(Value::Object(self.0)).map_err(|error| ApiError::bad(format!("{error}; {hint}")))
+    }
+
     /// A field under any of its names; `null` counts as absent.
     fn find(&self, names: &[&'static str]) -> Option<(&'static str, &Value)> {
         let mut found = names.iter().filter_map(|name| Some((*name, self.0.get(*name)?)));

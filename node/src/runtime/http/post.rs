@@ -9,7 +9,7 @@ use crate::{
     broadcast::PublishError,
     discovery::PeerAddress,
     runtime::{
-        call::{self, CallError},
+        call::{CallError, Target},
         command::Command,
     },
 };
@@ -67,8 +67,9 @@ pub(super) async fn send(State(surface): State<Surface>, fields: Fields) -> Resu
         ApiError::new(StatusCode::NOT_FOUND, error)
     };
     let member = surface.ask(|reply| Command::Find(to.clone(), reply)).await?.ok_or_else(unknown)?;
-    let patience = surface.0.limits.call_timeout;
-    match call::post(member.addr, &member.addr.to_string(), "/message", &request, patience).await {
+    let (host, patience) = (member.addr.to_string(), surface.0.limits.call_timeout);
+    let (caller, target) = (&surface.0.caller, Target { addr: member.addr, host: &host, peer: Some(&member.name) });
+    match caller.post(target, "/message", &request, patience).await {
         Ok(reply) => Ok(Json(reply)),
         Err(error) => {
             let error = format!("`{to}` at {} did not take the message: {error}; try again", member.addr);
@@ -120,7 +121,8 @@ async fn pass_on(surface: &Surface, gossip: GossipRequest) -> Result<(), ApiErro
     let surface = surface.clone();
     tokio::spawn(async move {
         let (host, patience) = (member.addr.to_string(), surface.0.limits.call_timeout);
-        let passed: Result<GossipReply, CallError> = call::post(member.addr, &host, "/gossip", &gossip, patience).await;
+        let target = Target { addr: member.addr, host: &host, peer: Some(&member.name) };
+        let passed: Result<GossipReply, CallError> = surface.0.caller.post(target, "/gossip", &gossip, patience).await;
         if let Err(error) = passed {
             tracing::debug!(node = %surface.0.name, peer = %member.name, %error, "gossip was not passed on");
         }
