@@ -98,8 +98,8 @@ fn simulate(members: u32) -> Side {
         .expect("cargo runs");
     assert!(output.status.success(), "the simulator's half of the calibration failed: {}", output.status);
     let text = String::from_utf8(output.stdout).expect("JSON is UTF-8");
-    let line = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let line = line.filter(|line| line["figure"] == "calibrate").next_back();
+    let mut lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let line = lines.rfind(|line| line["figure"] == "calibrate");
     let line = line.unwrap_or_else(|| panic!("no `calibrate` figure in what the simulator printed: {text}"));
     assert_eq!(line["nodes"], members, "the simulator ran another network: {line}");
     let number = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("no number in {line}"));

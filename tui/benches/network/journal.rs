@@ -114,6 +114,11 @@ impl Journal {
         self.health
     }
 
+    /// Datagrams that faults set on purpose took from nodes since they started, as they last said.
+    pub(crate) fn lost_to_faults(&self) -> u64 {
+        self.feelings.values().filter_map(|felt| felt.last()).map(|feeling| feeling.load.lost_to_faults).sum()
+    }
+
     /// Each false death as it came about: who accused whom when, and how the two felt at the time. Empty without one.
     pub(crate) fn stories(&self) -> String {
         let mut out = String::new();

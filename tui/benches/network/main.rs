@@ -64,6 +64,9 @@ use std::process::ExitCode;
 use bench::{Bench, Options, Word};
 use clap::Parser;
 
+/// Measures one word and prints its figures.
+type Measure = fn(&Bench);
+
 fn main() -> ExitCode {
     let options = Options::parse();
     if !supervisor::is_supervised() {
@@ -73,7 +76,7 @@ fn main() -> ExitCode {
     if [Word::Start, Word::Kill, Word::Broadcast, Word::Rest].into_iter().any(|word| bench.wants(word)) {
         bench.rounds();
     }
-    let others: [(Word, fn(&Bench)); 10] = [
+    let others: [(Word, Measure); 10] = [
         (Word::Keys, keys::measure),
         (Word::Serf, serf::measure),
         (Word::Hog, hog::measure),

@@ -28,8 +28,7 @@ pub(crate) fn measure(bench: &Bench) {
             let up = running.up();
             let (chosen, others) = split(&up, run);
             let mut journals = (Journal::new(others), Journal::new(chosen.clone()));
-            sleep_through(&mut running, &mut journals, &chosen, pause).await;
-            let resumed = Instant::now();
+            let resumed = sleep_through(&mut running, &mut journals, &chosen, pause).await;
             // Until the engine has told that they go on, nobody's view is held against theirs.
             let is_up =
                 |network: &Network, name: &NodeName| network.node(name).is_some_and(|node| node.state == UnitState::Up);
@@ -59,9 +58,18 @@ fn split(up: &[NodeName], run: u32) -> (Vec<NodeName>, Vec<NodeName>) {
     (names(chosen), names(others))
 }
 
-async fn sleep_through(running: &mut Running, journals: &mut (Journal, Journal), chosen: &[NodeName], pause: Duration) {
+/// Pauses `chosen` for a while; when the engine was asked to let them go on.
+async fn sleep_through(
+    running: &mut Running,
+    journals: &mut (Journal, Journal),
+    chosen: &[NodeName],
+    pause: Duration,
+) -> Instant {
     let cluster = running.cluster.clone();
     running.during(journals, cluster.pause_nodes(chosen)).await.expect("nodes can be paused");
     running.rest(journals, pause).await;
+    // Stamped before the engine is asked, so that times are never flattered.
+    let asked_at = Instant::now();
     running.during(journals, cluster.resume_nodes(chosen)).await.expect("paused nodes can go on");
+    asked_at
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use p2pnet_shared::{NodeName, UnixMillis};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::{running::now, support::Lab};
 
@@ -60,6 +61,18 @@ pub(crate) fn bytes_sent(pid: u32) -> Option<u64> {
         .filter(|(name, _)| name.trim() != "lo")
         .filter_map(|(_, numbers)| numbers.split_whitespace().nth(8)?.parse::<u64>().ok());
     Some(sent.sum())
+}
+
+/// Kills `victims` within milliseconds of one another, which no engine does. False, and nobody is killed, where this
+/// host does not see them all or may not do so to them.
+pub(crate) fn kill_at_once(lab: &Lab, victims: &[NodeName]) -> bool {
+    let pids = node_pids(lab);
+    let victims: Option<Vec<Pid>> =
+        victims.iter().map(|victim| Pid::from_raw(pids.get(victim.as_str())?.cast_signed())).collect();
+    let Some(victims) = victims.filter(|victims| victims.iter().all(|pid| test_kill_process(*pid).is_ok())) else {
+        return false;
+    };
+    victims.iter().all(|pid| kill_process(*pid, Signal::KILL).is_ok())
 }
 
 /// Whether a process has ended, also if nobody has asked for its exit status yet.

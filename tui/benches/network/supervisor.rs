@@ -55,7 +55,7 @@ async fn run(home: &Path) -> u8 {
     let mut hang_up = signal(SignalKind::hangup()).expect("signals can be watched");
     let mut child = tokio::process::Command::new(std::env::current_exe().expect("this program"))
         .args(std::env::args_os().skip(1))
-        .envs([("XDG_STATE_HOME", home), ("TMPDIR", home), (LAB_HOME.as_ref(), home)])
+        .envs([("XDG_STATE_HOME", home), ("TMPDIR", home), (LAB_HOME, home)])
         .process_group(0)
         .spawn()
         .expect("this program runs");
