@@ -52,7 +52,8 @@ proptest! {
     ) {
         let given = [&name, &port, &bind, &bootstrap, &peers, &network, &secret, &gateway];
         let length: usize = given.iter().filter_map(|text| text.as_ref()).map(String::len).sum();
-        let options = NodeOptions { name, port, bind, bootstrap, peers, network, data: None, secret, gateway };
+        let options =
+            NodeOptions { name, port, bind, bootstrap, peers, network, secret, gateway, ..NodeOptions::default() };
         let (checked, held) = peak(|| Settings::try_from(options));
         prop_assert!(held <= 64 * length + 16 * 1_024, "{} bytes held for {}", held, length);
         match checked {

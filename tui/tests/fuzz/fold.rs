@@ -138,7 +138,10 @@ fn what_is_known_grows_to_its_bound_and_no_further() {
                 status: [Status::Suspect, Status::Dead][number as usize % 2],
             };
             let kind = [MemberEventKind::Suspected, MemberEventKind::Died][number as usize % 2];
-            say(Report::Member { event: MemberEvent { kind, row, accuser: Some(origin.clone()) }, at: NOW });
+            say(Report::Member {
+                event: MemberEvent { kind, row, accuser: Some(origin.clone()), accusers: 1, new_life: false },
+                at: NOW,
+            });
             for id in [
                 MessageId { origin: origin.clone(), epoch: Epoch(number), seq: number },
                 MessageId { origin: NodeName::numbered(1), epoch: Epoch(1), seq: 1 },
