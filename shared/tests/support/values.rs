@@ -7,7 +7,7 @@ use p2pnet_shared::{
     telemetry::{Delivery, FeedLine, Load, MemberEvent, MemberEventKind, MemberRow, OverlayLink, Report},
     wire::{
         Hello,
-        broadcast::{Broadcast, Frame, Life, Mark, MarksPurpose, Via},
+        broadcast::{Broadcast, Contact, Frame, Life, Mark, MarksPurpose, Via},
         membership::{Claim, Datagram, Message, Status},
     },
 };
@@ -132,6 +132,10 @@ pub fn mark() -> BoxedStrategy<Mark> {
         .boxed()
 }
 
+pub fn contact() -> BoxedStrategy<Contact> {
+    (name(), addr(), epoch()).prop_map(|(name, addr, epoch)| Contact { name, addr, epoch }).boxed()
+}
+
 pub fn frame() -> BoxedStrategy<Frame> {
     let purpose = prop_oneof![Just(MarksPurpose::Compare), Just(MarksPurpose::Ask), Just(MarksPurpose::Offer)];
     let ends = (option::of(life()), option::of(life()));
@@ -145,6 +149,12 @@ pub fn frame() -> BoxedStrategy<Frame> {
         4 => (purpose, ends, vec(mark(), 0..8))
             .prop_map(|(purpose, (after, until), marks)| Frame::Marks { purpose, after, until, marks }),
         2 => vec((life(), number()), 0..8).prop_map(Frame::Forgotten),
+        2 => (any::<u8>(), vec(name(), 0..10), vec(contact(), 0..12))
+            .prop_map(|(ttl, path, contacts)| Frame::Shuffle { ttl, path, contacts }),
+        2 => (vec(name(), 0..10), vec(contact(), 0..12)).prop_map(|(path, contacts)| Frame::Shuffled { path, contacts }),
+        2 => (name(), any::<u8>(), any::<bool>()).prop_map(|(root, hops, child)| Frame::Tree { root, hops, child }),
+        2 => vec(message_id(), 0..12).prop_map(Frame::IHave),
+        2 => vec(message_id(), 0..12).prop_map(Frame::Graft),
     ]
     .boxed()
 }

@@ -58,6 +58,8 @@ struct Entry {
     observers: Bits,
     accusers: Bits,
     accuser: Option<usize>,
+    /// The most accusers that one observer knew of.
+    counted: u32,
     /// How many could have seen it when it was last seen.
     of: u32,
     /// The engine's stamp of what it is the news of: an end, a start.
@@ -111,6 +113,7 @@ impl Entry {
             observers: Bits::default(),
             accusers: Bits::default(),
             accuser: None,
+            counted: 0,
             of: 0,
             since: None,
             text,
@@ -134,7 +137,7 @@ impl Entry {
         match self.kind {
             ChangeKind::Suspected => {
                 let who = self.accuser.map_or("somebody", |slot| slots[slot].name.as_str());
-                match self.accusers.count().saturating_sub(1) {
+                match self.accusers.count().max(self.counted).saturating_sub(1) {
                     0 => format!("accused by {who}"),
                     more => format!("accused by {who} (+{more} more)"),
                 }
@@ -190,7 +193,7 @@ impl Network {
         let known = story.chapters.iter().rposition(|entry| entry.kind == kind && entry.claim == claim);
         if known.is_none() {
             let former = story.chapters.iter().rev().find(|entry| is_end(entry.kind)).and_then(|entry| entry.claim);
-            let newer = former.is_none_or(|(epoch, _)| event.row.epoch > epoch);
+            let newer = event.new_life || former.is_none_or(|(epoch, _)| event.row.epoch > epoch);
             let text = if newer { "new life" } else { "it had not died" };
             story.add(Entry { claim, accuser, ..Entry::new(kind, at, text) });
         }
@@ -202,6 +205,7 @@ impl Network {
         }
         (entry.first, entry.last) = (entry.first.min(at), entry.last.max(at));
         entry.of = others;
+        entry.counted = entry.counted.max(u32::from(event.accusers));
         let is_of_engine = if is_end(kind) { *fate == Fate::Gone } else { *fate == Fate::Up };
         let follows = matches!(kind, ChangeKind::CameBack) || is_end(kind);
         if entry.since.is_none() && is_of_engine && follows {
