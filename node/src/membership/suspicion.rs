@@ -100,8 +100,11 @@ impl State {
         effects: &mut Vec<Effect>,
     ) {
         let moment = self.config.stall;
-        let grace = Millis(2 * self.patience().0);
-        let unwell = self.health > 1 || now - due > moment; // 1: the silence of the suspect itself
+        // Whoever is awake need not wait longer than answers take; whoever was asleep may well fall asleep again.
+        let (awake, asleep) = (self.round_trips.patience(&self.config), self.patience());
+        let slept = now - due > moment;
+        let grace = Millis(2 * if slept { asleep } else { awake }.0);
+        let unwell = self.health > 1 || slept; // 1: the silence of the suspect itself
         let frozen_until = self.frozen_until;
         let Some((member, suspicion)) = self.table.suspect_mut(name).filter(|(_, held)| held.deadline == due) else {
             return;
