@@ -13,7 +13,7 @@ use crate::{
     bench::Bench,
     figure::Target,
     journal::Journal,
-    processes::{cores, cpu_seconds, node_pids, rss_mib},
+    processes::{cores, cpu_seconds, host_ticks, node_pids, rss_mib},
     running::{Running, WARM_UP},
 };
 
@@ -92,16 +92,19 @@ impl Drop for Hogs {
 pub(crate) fn measure(bench: &Bench) {
     let (_lab, mut running) = bench.network(bench.nodes());
     let (mut stretches, mut agreement, mut hogged) = (Stretches::default(), Vec::new(), Vec::new());
+    let mut idle = Vec::new();
     let own_cpu = || cpu_seconds(std::process::id()).expect("this process is there");
     bench.block_on(async {
         running.rest(&mut (), WARM_UP).await;
         for run in 1..=bench.options.runs {
             eprintln!("hog: run {run} of {}", bench.options.runs);
             let mut journal = Journal::new(running.up());
-            let (began, before) = (Instant::now(), own_cpu());
+            let (began, before, host) = (Instant::now(), own_cpu(), host_ticks());
             let hogs = Hogs::start();
             running.rest(&mut journal, bench.stretch(60)).await;
             drop(hogs);
+            let after = host_ticks();
+            idle.push((after.0 - host.0) / (after.1 - host.1) * 100.0);
             hogged.push((own_cpu() - before) / began.elapsed().as_secs_f64() * 100.0);
             agreement.push(agree(&mut running, &mut journal).await);
             stretches.push(&journal);
@@ -109,8 +112,9 @@ pub(crate) fn measure(bench: &Bench) {
     });
     stretches.print(bench, "hog", "");
     bench.print("hog_end_to_agreement", "ms", agreement);
-    // That the cores were hogged is measured, not assumed.
+    // That the cores were hogged is measured, not assumed: by us, or by whoever else was at work.
     bench.print("hog_cpu_taken", "percent of a core", hogged);
+    bench.print("hog_host_idle", "percent of all cores", idle);
 }
 
 /// Waits for agreement, and looks on for a while; how long agreement took, milliseconds.

@@ -99,6 +99,15 @@ pub(crate) fn watch_end(lab: &Lab, victims: &[NodeName]) -> Option<JoinHandle<Un
     }))
 }
 
+/// Ticks all cores of the host were idle, and ticks there were, since it booted.
+pub(crate) fn host_ticks() -> (f64, f64) {
+    let stat = std::fs::read_to_string("/proc/stat").expect("/proc is there");
+    let line = stat.lines().next().expect("the first line is that of all cores");
+    // user nice system idle iowait irq softirq steal; what follows is counted in the first two as well.
+    let ticks: Vec<f64> = line.split_whitespace().skip(1).take(8).filter_map(|ticks| ticks.parse().ok()).collect();
+    (ticks[3] + ticks[4], ticks.iter().sum())
+}
+
 /// How many cores there are.
 pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
