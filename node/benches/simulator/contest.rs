@@ -9,7 +9,7 @@ use crate::{
     Options,
     figure::{print, quantile, spread},
     overload::{self, Harm},
-    rival::Rival,
+    rival::{Preset, Rival},
     schedule::{Step, World},
 };
 
@@ -30,8 +30,8 @@ pub(crate) fn measure(options: &Options) {
     }
 }
 
-fn settled(options: &Options, seed: u64) -> Rival {
-    let mut rival = Rival::new(seed, options.nodes);
+fn settled(options: &Options, seed: u64, preset: Preset) -> Rival {
+    let mut rival = Rival::new(seed, options.nodes, preset);
     rival.wire.conditions.latency_us = options.latency_us_min..=options.latency_us_max;
     rival.start_many(options.nodes, 20 * options.nodes as u64);
     assert!(rival.run_until_all_agree(300_000).is_some(), "foca's nodes find one another");
@@ -43,7 +43,7 @@ fn detection(options: &Options, kills: usize) {
     let began = Instant::now();
     let (mut all, mut first, mut median, mut last) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for seed in 1..=options.seeds {
-        let mut rival = settled(options, seed);
+        let mut rival = settled(options, seed, Preset::Lan);
         let since = rival.now();
         let victims: Vec<_> = rival.running().into_iter().skip(1).step_by(7).take(kills).collect();
         for victim in &victims {
@@ -67,7 +67,7 @@ fn detection(options: &Options, kills: usize) {
 fn idle(options: &Options) {
     let mut bytes = Vec::new();
     for seed in 1..=options.seeds {
-        let mut rival = settled(options, seed);
+        let mut rival = settled(options, seed, Preset::Lan);
         rival.bytes_sent = 0;
         rival.run_for(IDLE_S * 1_000);
         bytes.push(rival.bytes_sent / IDLE_S / options.nodes as u64);
@@ -79,20 +79,23 @@ fn idle(options: &Options) {
 
 /// Sums over the seeds of what one overloaded member does in a minute.
 fn one_overloaded(options: &Options, late_ms: (u64, u64), socket_first: bool) {
-    let mut sums = [Harm::default(); 2];
+    let mut sums = [Harm::default(); 3];
     for seed in 1..=options.seeds {
         let mut network = options.settled_with_care(seed, options.nodes);
         network.socket_first = socket_first;
-        let mut rival = settled(options, seed);
-        rival.socket_first = socket_first;
-        let harms = [overload::ours(&mut network, late_ms), overload::focas(&mut rival, late_ms)];
+        let [lan, simple] = [Preset::Lan, Preset::Simple].map(|preset| {
+            let mut rival = settled(options, seed, preset);
+            rival.socket_first = socket_first;
+            overload::focas(&mut rival, late_ms)
+        });
+        let harms = [overload::ours(&mut network, late_ms), lan, simple];
         for (sum, harm) in sums.iter_mut().zip(harms) {
             sum.accusations += harm.accusations;
             sum.healthy_deaths += harm.healthy_deaths;
             sum.deaths += harm.deaths;
         }
     }
-    for (series, sum) in ["ours", "foca"].into_iter().zip(sums) {
+    for (series, sum) in ["ours", "foca", "foca simple"].into_iter().zip(sums) {
         print(json!({
             "figure": "overload", "series": series, "nodes": options.nodes, "late_ms": [late_ms.0, late_ms.1],
             "for_s": overload::FOR_MS / 1_000, "runs": options.seeds,

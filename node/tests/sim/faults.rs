@@ -190,3 +190,44 @@ fn whatever_happens_calm_brings_agreement() {
         );
     });
 }
+
+/// Nobody can tell such a node from another of the same name that is older, so it is not listened to; but it is told why,
+/// and its next life with a right clock is a member again. With a data folder the epoch never falls (`runtime/disk.rs`).
+#[test]
+fn a_node_without_a_data_folder_whose_clock_went_back_learns_that_it_is_superseded() {
+    let name = "faults::a_node_without_a_data_folder_whose_clock_went_back_learns_that_it_is_superseded";
+    with_seeds(name, &[1], |seed| {
+        let mut network = settled(seed, 30);
+        network.nodes[5].has_folder = false;
+        let former = network.membership(5).map(|membership| membership.me().epoch);
+        for (hours, heard) in [(-1, false), (1, true)] {
+            network.kill(5);
+            network.run_for(20_000);
+            network.set_clock(5, hours);
+            network.boot(5, Some(0));
+            network.run_for(5_000);
+            let superseded = network.membership(5).and_then(|membership| membership.superseded());
+            assert_eq!(superseded, former.filter(|_| !heard));
+            assert_eq!(network.all_agree(), heard);
+        }
+    });
+}
+
+#[test]
+fn a_node_with_a_data_folder_is_heard_though_its_clock_went_back() {
+    with_seeds("faults::a_node_with_a_data_folder_is_heard_though_its_clock_went_back", &[1], |seed| {
+        let mut network = settled(seed, 30);
+        for hours in [-1, 1, -1] {
+            network.kill(5);
+            network.run_for(1_000);
+            network.set_clock(5, hours);
+            network.boot(5, Some(0));
+            network.run_until("all agree", 5_000, Network::all_agree);
+            let epoch = network.membership(5).map(|membership| membership.me().epoch);
+            network.run_for(3_000);
+            let name = network.nodes[5].name.clone();
+            let held = network.membership(9).and_then(|membership| membership.member(&name).map(|held| held.epoch));
+            assert_eq!(held, epoch, "in its new life");
+        }
+    });
+}

@@ -36,7 +36,13 @@ use p2pnet_shared::{
     wire::membership::{Datagram, Status},
 };
 
-use crate::{counters::Counters, paths::Paths, trace::Trace, traffic::Traffic, wire::NodeId};
+use crate::{
+    counters::Counters,
+    paths::Paths,
+    trace::Trace,
+    traffic::{Traffic, largest_allowed},
+    wire::NodeId,
+};
 
 /// How long after a stall a node may still be taken for dead because of it, milliseconds: the longest suspicion of 100.
 const AFTERMATH_MS: u64 = 40_000;
@@ -226,7 +232,10 @@ impl Watcher {
         sealed: bool,
         config: &membership::Config,
     ) {
-        self.traffic.sent(id, clock, bytes, sealed, self.running.len(), config);
+        largest_allowed(bytes, sealed);
+        if !self.careless {
+            self.traffic.sent(id, clock, bytes, self.running.len(), config);
+        }
     }
 
     /// After every step of the broadcast of `name`.
@@ -249,7 +258,7 @@ impl Watcher {
         name: &NodeName,
         message: &broadcast::Message,
     ) {
-        self.paths.delivered(clock, (id, life), name, message);
+        self.paths.delivered(clock, (id, life), name, &message.id, &message.path);
     }
 
     /// When each observer declared `member` dead, earliest first, in milliseconds after `since`.

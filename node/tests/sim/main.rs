@@ -7,7 +7,7 @@
 //! wire.rs, links.rs      what happens in between              rival.rs      foca on the same wire
 //! counters.rs            proof that a fault struck            overload.rs, versus.rs   one overloaded member, ours and foca's
 //!
-//! invariants.rs          what must hold after every step, by number; trace.rs, traffic.rs, paths.rs are parts of it
+//! invariants.rs          what must hold after every step, by number; trace.rs, traffic.rs, paths.rs are parts of it; checks.rs: they can fail
 //! large.rs, thousands.rs ten thousand nodes on one table
 //! start.rs, kill.rs, faults.rs, broadcast.rs   scenarios
 //! ```
@@ -20,6 +20,7 @@
 
 mod broadcast;
 mod campaign;
+mod checks;
 mod counters;
 mod effects;
 mod faults;

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use p2pnet_node::broadcast;
 use p2pnet_shared::{MessageId, NodeName, wire::broadcast::PATH_MAX};
 
 use crate::{invariants::number, network::Network, wire::NodeId};
@@ -36,21 +35,27 @@ impl Paths {
         }
     }
 
-    pub(crate) fn delivered(&mut self, clock: u64, to: (NodeId, u32), name: &NodeName, message: &broadcast::Message) {
-        let path = &message.path;
+    pub(crate) fn delivered(
+        &mut self,
+        clock: u64,
+        to: (NodeId, u32),
+        name: &NodeName,
+        message: &MessageId,
+        path: &[NodeName],
+    ) {
         let ends = (path.first(), path.last());
-        assert_eq!(ends, (Some(&message.id.origin), Some(name)), "invariant 16: a path from origin to here");
+        assert_eq!(ends, (Some(&message.origin), Some(name)), "invariant 16: a path from origin to here");
         let different = path.iter().collect::<BTreeSet<_>>().len();
         assert_eq!(different, path.len(), "invariant 16: a path meets nobody twice: {path:?}");
         assert!(path.len() <= PATH_MAX + 1, "invariant 16: a path of {} hops", path.len());
         for step in path.windows(2) {
             let ends = (number(&step[0]), number(&step[1]));
-            let walked = self.walked.get(&message.id).is_some_and(|walked| walked.contains(&ends));
+            let walked = self.walked.get(message).is_some_and(|walked| walked.contains(&ends));
             assert!(walked, "invariant 16: {ends:?} of {path:?} was no link then");
         }
         let delivery = Delivery { at: clock, hops: path.len() - 1 };
-        let before = self.deliveries.entry(message.id.clone()).or_default().insert(to, delivery);
-        assert!(before.is_none(), "invariant 14: {} delivered twice at {name}", message.id);
+        let before = self.deliveries.entry(message.clone()).or_default().insert(to, delivery);
+        assert!(before.is_none(), "invariant 14: {message} delivered twice at {name}");
     }
 
     /// Whether that life of a node has the message.

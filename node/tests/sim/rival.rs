@@ -2,7 +2,7 @@
 //!
 //! It is driven as its documentation says: data and timers go in, and what it asks for through its `Runtime` is carried
 //! out, by the same queue of events, latency, loss, cuts and pauses as ours. Choices, all in its favour where there was
-//! one: `Config::new_lan` for the true number of nodes; the identity of its example, an address and a number that it may
+//! one: its `new_lan` for the true number of nodes (`simple` is there beside it); the identity of its example, an address and a number that it may
 //! renew, so that a node taken for dead comes back by itself; overdue timers in the order of its own `Ord`; a newcomer
 //! announces itself to the seed by its true identity, and again each second until it is in. Its bytes are UDP payload
 //! without an envelope, ours with one. What it lacks by design, a hint from broken links and a view on its own health, is
@@ -123,6 +123,15 @@ struct Node {
     alive: std::collections::BTreeSet<NodeId>,
 }
 
+/// foca's own presets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Preset {
+    /// After memberlist's for a LAN, with its extensions: the one to compare with.
+    Lan,
+    /// Plain SWIM. Suspects have three seconds, which comes nearer to the speed of ours.
+    Simple,
+}
+
 /// A network of foca nodes.
 pub(crate) struct Rival {
     clock: u64,
@@ -141,12 +150,17 @@ pub(crate) struct Rival {
 
 impl Rival {
     /// Nobody yet, tuned for `count` nodes.
-    pub(crate) fn new(seed: u64, count: usize) -> Self {
+    pub(crate) fn new(seed: u64, count: usize, preset: Preset) -> Self {
         let size = u32::try_from(count).ok().and_then(NonZeroU32::new).expect("some nodes");
+        let config = match preset {
+            Preset::Lan => Config::new_lan(size),
+            // With its answer to somebody who is taken for dead, or the overloaded never come back.
+            Preset::Simple => Config { notify_down_members: true, ..Config::simple() },
+        };
         Self {
             clock: 0,
             nodes: Vec::new(),
-            config: Config::new_lan(size),
+            config,
             wire: Wire::default(),
             counters: Counters::default(),
             rng: SmallRng::seed_from_u64(seed),

@@ -47,15 +47,19 @@ impl Traffic {
         window
     }
 
-    pub(crate) fn sent(&mut self, id: NodeId, clock: u64, bytes: usize, sealed: bool, nodes: usize, config: &Config) {
-        let envelope = if sealed { 0 } else { ENVELOPE_MAX_BYTES - PLAIN_ENVELOPE_BYTES };
-        let largest = bytes + envelope;
-        assert!(largest <= DATAGRAM_MAX_BYTES, "invariant 6: a datagram of {largest} bytes");
+    pub(crate) fn sent(&mut self, id: NodeId, clock: u64, bytes: usize, nodes: usize, config: &Config) {
         let window = self.window(id, clock);
         window.bytes += bytes;
         let ceiling = ceiling(window.received, nodes, config);
         assert!(window.bytes <= ceiling, "invariant 6: {} bytes in ten seconds, at most {ceiling}", window.bytes);
     }
+}
+
+/// No datagram is larger than the wire allows, also once it is sealed.
+pub(crate) fn largest_allowed(bytes: usize, sealed: bool) {
+    let envelope = if sealed { 0 } else { ENVELOPE_MAX_BYTES - PLAIN_ENVELOPE_BYTES };
+    let largest = bytes + envelope;
+    assert!(largest <= DATAGRAM_MAX_BYTES, "invariant 6: a datagram of {largest} bytes");
 }
 
 /// Bytes that a node which was sent `received` datagrams sends in a window at most.
