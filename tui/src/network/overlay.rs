@@ -118,7 +118,7 @@ impl Network {
     /// The overlay of the nodes that are up and report.
     pub(super) fn overlay_counts(&self) -> OverlayCounts {
         let mut counts = OverlayCounts { degree_min: u32::MAX, ..OverlayCounts::default() };
-        let (mut told, mut eager): (HashSet<(usize, usize)>, HashSet<(usize, usize)>) = Default::default();
+        let (mut told, mut eager) = (HashSet::new(), HashSet::new());
         let mut ends = 0_u32;
         for (slot, links) in self.overlay_links() {
             counts.nodes += 1;
