@@ -44,7 +44,7 @@ pub struct OverlayCounts {
     /// Fewest links of a node.
     pub degree_min: u32,
     /// Links of a node on average.
-    pub degree_mean: f32,
+    pub degree_mean: f64,
     /// Most links of a node.
     pub degree_max: u32,
     /// How messages travel; `null` without links.
@@ -100,6 +100,11 @@ impl Summary {
     }
 }
 
+/// Two decimals are what such a number is good for.
+fn rounded(number: f64) -> f64 {
+    (number * 100.0).round() / 100.0
+}
+
 /// A payload counter of a node at one of its load reports.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Payloads {
@@ -118,7 +123,7 @@ impl Network {
     /// The overlay of the nodes that are up and report.
     pub(super) fn overlay_counts(&self) -> OverlayCounts {
         let mut counts = OverlayCounts { degree_min: u32::MAX, ..OverlayCounts::default() };
-        let (mut told, mut eager): (HashSet<(usize, usize)>, HashSet<(usize, usize)>) = Default::default();
+        let (mut told, mut eager) = (HashSet::new(), HashSet::new());
         let mut ends = 0_u32;
         for (slot, links) in self.overlay_links() {
             counts.nodes += 1;
@@ -137,7 +142,7 @@ impl Network {
             }
         }
         counts.degree_min = if counts.nodes == 0 { 0 } else { counts.degree_min };
-        counts.degree_mean = if counts.nodes == 0 { 0.0 } else { ends as f32 / counts.nodes as f32 };
+        counts.degree_mean = if counts.nodes == 0 { 0.0 } else { rounded(f64::from(ends) / f64::from(counts.nodes)) };
         counts.links = u32::try_from(told.len()).unwrap_or(u32::MAX);
         counts.eager = u32::try_from(eager.len()).unwrap_or(u32::MAX);
         counts.lazy = counts.links - counts.eager;
@@ -165,18 +170,18 @@ impl Network {
     }
 
     /// Payloads received in vain for each that was news, over what the nodes' last load reports tell.
-    fn redundancy(&self) -> Option<f32> {
+    fn redundancy(&self) -> Option<f64> {
         let (mut all, mut redundant) = (0_u64, 0_u64);
         for observer in self.slots.iter().filter_map(|slot| slot.observer.as_ref()) {
             let (Some(first), Some(last)) = (observer.payloads.front(), observer.payloads.back()) else { continue };
-            if first.at == last.at {
-                continue;
-            }
-            all = all.saturating_add(last.all.saturating_sub(first.all));
-            redundant = redundant.saturating_add(last.redundant.saturating_sub(first.redundant));
+            // Who has only just begun to listen has one report, which tells of the time since the node's start.
+            let (all_before, redundant_before) =
+                if first.at == last.at { (0, 0) } else { (first.all, first.redundant) };
+            all = all.saturating_add(last.all.saturating_sub(all_before));
+            redundant = redundant.saturating_add(last.redundant.saturating_sub(redundant_before));
         }
         let news = all.saturating_sub(redundant);
-        (news > 0).then(|| redundant as f32 / news as f32)
+        (news > 0).then(|| rounded(redundant as f64 / news as f64))
     }
 
     /// Every node that is up with the links it told.

@@ -98,8 +98,8 @@ pub struct MessageCounts {
     /// Arrivals beyond the first at the same node. Stays 0.
     pub duplicates: u64,
     /// Payloads a node had already had for each one that was news (Plumtree's relative message redundancy), over the last
-    /// minute; `null` while there were none.
-    pub redundancy: Option<f32>,
+    /// minute, or since the nodes' start where only one report of theirs is known; `null` while there were none.
+    pub redundancy: Option<f64>,
     /// Hops of the longest way that one of the last 20 broadcasts took; `null` before the first.
     pub last_hop: Option<u32>,
     /// How those came to the nodes.
