@@ -294,7 +294,8 @@ impl Network {
             if agreed {
                 let known = self.known(*member, ChangeKind::CameBack);
                 let after = known.and_then(|known| known.last_ms);
-                let after = after.map_or_else(String::new, |ms| format!(", {} after its start", seconds(ms)));
+                let from = slot.story.return_from();
+                let after = after.map_or_else(String::new, |ms| format!(", {} after {from}", seconds(ms)));
                 let text = format!("all {} agree that it is back{after}", self.counted);
                 changes.push(Change::known(now, ChangeKind::CameBack, &slot.name, text, known));
             }

@@ -23,6 +23,11 @@ use super::{ChangeKind, Fate, Network, bits::Bits, slot::Slot};
 /// Chapters kept of one member; the oldest goes for a new one.
 pub(super) const CHAPTERS_MAX: usize = 32;
 
+/// How a member came back: restarted.
+const NEW_LIFE: &str = "new life";
+/// How a member came back: it was paused or cut off, and taken for dead.
+const NOT_DEAD: &str = "it had not died";
+
 /// One thing that happened to a member, as everybody who saw it says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chapter {
@@ -94,6 +99,12 @@ impl Story {
         self.chapters.push_back(entry);
     }
 
+    /// When a member last came back: what the engine saw then.
+    pub(super) fn return_from(&self) -> &'static str {
+        let returns = self.chapters.iter().rev().find(|entry| entry.kind == ChangeKind::CameBack);
+        returns.map_or("its start", Entry::return_from)
+    }
+
     fn known(&self, kind: ChangeKind) -> Option<Known> {
         self.chapters.iter().rev().find(|entry| entry.kind == kind && entry.claim.is_some()).map(Entry::known)
     }
@@ -126,6 +137,11 @@ impl Entry {
         Known { by, of: self.of.max(by), first_ms: after(self.first), last_ms: after(self.last) }
     }
 
+    /// What the engine saw when a member came back: a start, or the end of a pause.
+    fn return_from(&self) -> &'static str {
+        if self.text == NEW_LIFE { "its start" } else { "it went on" }
+    }
+
     fn text(&self, slots: &[Slot]) -> String {
         let Known { by, of, first_ms, last_ms } = self.known();
         let seen = |what: &str| match (first_ms, last_ms) {
@@ -144,7 +160,7 @@ impl Entry {
             }
             ChangeKind::Refuted => format!("heard by {by} of {of}"),
             ChangeKind::DeclaredDead | ChangeKind::DeclaredLeft => seen("its end"),
-            ChangeKind::CameBack => format!("{}, {}", self.text, seen("its start")),
+            ChangeKind::CameBack => format!("{}, {}", self.text, seen(self.return_from())),
             _ => self.text.to_owned(),
         }
     }
@@ -194,9 +210,11 @@ impl Network {
         if known.is_none() {
             let former = story.chapters.iter().rev().find(|entry| is_end(entry.kind)).and_then(|entry| entry.claim);
             let newer = event.new_life || former.is_none_or(|(epoch, _)| event.row.epoch > epoch);
-            let text = if newer { "new life" } else { "it had not died" };
+            let text = if newer { NEW_LIFE } else { NOT_DEAD };
             story.add(Entry { claim, accuser, ..Entry::new(kind, at, text) });
         }
+        let died_at = story.chapters.iter().rev().find(|entry| is_end(entry.kind) && entry.claim.is_some());
+        let died_at = died_at.map(|entry| entry.first);
         let place = known.unwrap_or(story.chapters.len() - 1);
         let entry = &mut story.chapters[place];
         entry.observers.set(observer, true);
@@ -208,7 +226,10 @@ impl Network {
         entry.counted = entry.counted.max(u32::from(event.accusers));
         let is_of_engine = if is_end(kind) { *fate == Fate::Gone } else { *fate == Fate::Up };
         let follows = matches!(kind, ChangeKind::CameBack) || is_end(kind);
-        if entry.since.is_none() && is_of_engine && follows {
+        // Who was cut off and is heard again was never started anew: nothing the engine saw is what brought it back.
+        let is_news_of_it =
+            kind != ChangeKind::CameBack || entry.text == NEW_LIFE || died_at.is_some_and(|at| *fate_since > at);
+        if entry.since.is_none() && is_of_engine && follows && is_news_of_it {
             entry.since = Some(*fate_since);
         }
     }

@@ -24,6 +24,11 @@ pub(super) fn on_key(model: &mut Model, key: KeyEvent) -> Vec<Command> {
             _ => ask_quit(model),
         };
     }
+    // Whoever begins to type has read what is shown: nothing typed is swallowed.
+    let opens_prompt = matches!(action(key), Some(Action::Command | Action::Filter | Action::Say));
+    if opens_prompt && matches!(model.dialog, Some(Dialog::Help(_) | Dialog::Answer { .. })) {
+        model.dialog = None;
+    }
     if model.dialog.is_some() {
         return on_dialog(model, key);
     }

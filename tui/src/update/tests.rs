@@ -333,3 +333,13 @@ fn a_paste_is_one_line_of_the_prompt() {
     assert_eq!(story.model.prompt.input.value(), "kill 1");
     assert!(story.verbs().is_empty(), "nothing is carried out by pasting");
 }
+
+/// `:heal` typed over the answer to `cut` once vanished key by key.
+#[test]
+fn what_is_typed_over_an_answer_reaches_the_prompt() {
+    let mut story = Story::with_peers(2);
+    story.model.dialog = Some(Dialog::Answer { title: "cut".into(), lines: vec!["not told: node2".into()], offset: 0 });
+    let story = story.types(":heal");
+    assert_eq!(story.model.dialog, None);
+    assert_eq!(story.model.prompt.input.value(), "heal");
+}

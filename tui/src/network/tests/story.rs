@@ -80,6 +80,24 @@ fn who_speaks_up_and_who_comes_back_have_it_in_their_story() {
     assert!(again.iter().all(|change| change.kind != ChangeKind::CameBack), "told once");
 }
 
+/// Once it said `247 s after its start` of nodes that a cut had kept apart for half a minute.
+#[test]
+fn who_was_cut_off_and_is_heard_again_was_not_started() {
+    let mut told = Told::of(4);
+    for observer in 1..=3 {
+        says(&mut told, observer, 40_000, event(Died, 4, Status::Dead, Some(2)));
+    }
+    let mut last = Vec::new();
+    for observer in 1..=3 {
+        let mut back = event(CameBack, 4, Status::Alive, None);
+        back.row.incarnation = 1;
+        last = says(&mut told, observer, 60_000 + u64::from(observer) * 100, back);
+    }
+    let story = story(&told, 4);
+    assert_eq!(story.last().unwrap(), "it had not died, seen by 3 of 3, the last 0.2 s after the first");
+    assert!(last.iter().any(|change| change.text == "all 4 agree that it is back"), "{last:?}");
+}
+
 #[test]
 fn a_story_has_an_end_and_strangers_have_none() {
     let mut told = Told::of(3);
