@@ -77,7 +77,7 @@ pub struct Config {
     /// No accusations in a node's first moments, nor before `warm_up_answers` probes were answered: when a hundred
     /// nodes start on one machine, everybody is late. Default 10 s.
     pub warm_up: Millis,
-    /// See `warm_up`. Default 3.
+    /// See `warm_up`. Default 3. After three warm-ups it is no longer waited for: there may be nobody left to answer.
     pub warm_up_answers: u32,
     /// A node that sees more than half of its members die within `freeze_window` is the likelier odd one out: it accuses
     /// nobody for `freeze`. Default 10 s.

@@ -24,6 +24,9 @@ use rand::{RngExt, seq::SliceRandom};
 use super::{Effect, NodeName, State, Timer};
 use crate::time::Millis;
 
+/// Who was never answered often enough stops waiting for it after so many warm-ups.
+const WARM_UPS: u64 = 3;
+
 /// A question that waits for its answer, by sequence number.
 #[derive(Debug)]
 pub(super) enum Awaited {
@@ -319,8 +322,9 @@ impl State {
 
     /// Whether our word against others counts yet: warmed up, and not the likely odd one out.
     pub(super) fn may_accuse(&self, now: Millis) -> bool {
-        let warm = now - self.started >= self.config.warm_up && self.answers >= self.config.warm_up_answers;
-        warm && now >= self.frozen_until
+        let age = now - self.started;
+        let answered = self.answers >= self.config.warm_up_answers || age >= Millis(WARM_UPS * self.config.warm_up.0);
+        age >= self.config.warm_up && answered && now >= self.frozen_until
     }
 
     /// Whether we have heard nothing from anybody for so long that it is rather us who cannot hear.

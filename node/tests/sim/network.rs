@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, hash::Hasher, net::SocketAddr, sync::Arc};
 
 use p2pnet_node::{broadcast, membership};
 use p2pnet_shared::{Epoch, MessageId, NodeName, ViewDigest, wire::Codec};
-use rand::{RngExt, SeedableRng, rngs::SmallRng};
+use rand::{SeedableRng, rngs::SmallRng, seq::IndexedRandom};
 
 use crate::{
     counters::Counters,
@@ -243,8 +243,12 @@ impl Network {
         let running = self.running();
         for &id in &running {
             let alone = self.membership(id).is_some_and(|membership| membership.digest().members == 1);
-            let addr = self.nodes[running[self.rng.random_range(0..running.len())]].addr;
-            if alone {
+            // Nobody finds itself: registries leave the one who asks out of their answer.
+            let others: Vec<NodeId> = running.iter().copied().filter(|other| *other != id).collect();
+            if let Some(&other) = others.choose(&mut self.rng)
+                && alone
+            {
+                let addr = self.nodes[other].addr;
                 self.feed(id, Arrival::Membership(membership::Input::Contact { addr }));
             }
         }

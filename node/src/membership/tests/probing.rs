@@ -316,3 +316,14 @@ fn everybody_has_a_turn_in_every_round_whoever_comes_and_goes() {
         story.state.table.next_to_probe(&mut story.state.rng);
     }
 }
+
+/// It believed in two unreachable peers for ever: fewer than three of its probes had ever been answered.
+#[test]
+fn a_node_cut_off_in_its_first_seconds_finds_out_in_the_end() {
+    let mut story = Story::begins(Config::default());
+    story.hears(2, vec![claim(2, 0, Status::Alive), claim(3, 0, Status::Alive)]);
+    story.until(29_000);
+    assert_eq!((story.status(2), story.status(3)), (Some(Status::Alive), Some(Status::Alive)), "too young to judge");
+    story.until(180_000);
+    assert_eq!((story.status(2), story.status(3)), (Some(Status::Dead), Some(Status::Dead)));
+}
