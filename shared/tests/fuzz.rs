@@ -13,6 +13,7 @@ use p2pnet_shared::{
         MessageReply, MessageRequest, MessagesReply, PeersReply, PingReply, RegisterReply, RegisterRequest, RootReply,
         SendRequest, StatusReply,
     },
+    fault::Fault,
     telemetry::{FeedLine, Report},
     wire::{Codec, DecodeError, Hello, LINK_PREFACE, broadcast::Frame, membership::Datagram},
 };
@@ -117,6 +118,15 @@ proptest! {
     #[test]
     fn noise_in_a_report(body in harmed(values::report().prop_map(|value| body_of(&value)))) {
         decode::<Report>(&enveloped(&body))?;
+    }
+
+    #[test]
+    fn noise_in_a_fault(
+        body in harmed(values::fault().prop_map(|value| body_of(&value))),
+        text in harmed_text(values::fault().prop_map(|value| serde_json::to_string(&value).expect("plain data"))),
+    ) {
+        decode::<Fault>(&enveloped(&body))?;
+        decode_json::<Fault>(&text)?;
     }
 
     #[test]

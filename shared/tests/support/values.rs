@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use p2pnet_shared::{
     Epoch, MessageId, NodeName, UnixMillis, ViewDigest,
+    fault::{ActiveFault, Cut, DELAY_MAX_MS, Delay, DelayMs, Fault, Loss, NodeSet},
     telemetry::{Delivery, FeedLine, Load, MemberEvent, MemberEventKind, MemberRow, OverlayLink, Report},
     wire::{
         Hello,
@@ -190,7 +191,7 @@ pub fn links() -> BoxedStrategy<Vec<OverlayLink>> {
 }
 
 pub fn load() -> BoxedStrategy<Load> {
-    let counters = vec(number(), 9);
+    let counters = vec(number(), 11);
     (counters, any::<u8>(), any::<u32>(), any::<u32>())
         .prop_map(|(counters, health, links, passive)| Load {
             rss_bytes: counters[0],
@@ -205,9 +206,35 @@ pub fn load() -> BoxedStrategy<Load> {
             health,
             links,
             passive,
-            ..Load::default()
+            prunes: counters[9],
+            lost_to_faults: counters[10],
         })
         .boxed()
+}
+
+/// Sets of nodes as people write them, most of them possible.
+pub fn node_set() -> BoxedStrategy<NodeSet> {
+    let text = prop_oneof![
+        4 => "[1-9][0-9]?-[1-9][0-9]{2}( bootstrap)?",
+        2 => vec(1_u32..5_000, 1..12).prop_map(|all| all.iter().map(|n| format!("{n} ")).collect::<String>()),
+        1 => "[a-z]{1,6}( [0-9]{1,9})?",
+    ];
+    text.prop_map(|text| text.trim().parse().unwrap_or_default()).boxed()
+}
+
+pub fn fault() -> BoxedStrategy<Fault> {
+    let cut = (node_set(), option::of(node_set()), any::<bool>())
+        .prop_filter_map("two sides", |(from, to, one_way)| Some(Fault::Cut(Cut::new(from, to, one_way).ok()?)));
+    let loss = (1_u32..=100, option::of(node_set()))
+        .prop_map(|(percent, nodes)| Fault::Loss(Loss { percent: percent.try_into().expect("a share"), nodes }));
+    let ms = || (0..=DELAY_MAX_MS).prop_map(|ms| DelayMs::try_from(ms).expect("short enough"));
+    let delay = (ms(), ms(), option::of(node_set()))
+        .prop_map(|(ms, jitter_ms, nodes)| Fault::Delay(Delay { ms, jitter_ms, nodes }));
+    prop_oneof![2 => cut, 1 => loss, 1 => delay].boxed()
+}
+
+fn active_fault() -> BoxedStrategy<ActiveFault> {
+    (fault(), at(), node_set()).prop_map(|(fault, since, spared)| ActiveFault { fault, since, spared }).boxed()
 }
 
 pub fn report() -> BoxedStrategy<Report> {
@@ -221,6 +248,8 @@ pub fn report() -> BoxedStrategy<Report> {
             .prop_map(|(members, hash, at)| Report::View { digest: ViewDigest { members, hash }, at }),
         4 => delivery().prop_map(Report::Delivered),
         2 => (links(), at()).prop_map(|(links, at)| Report::Links { links, at }),
+        2 => (vec(active_fault(), 0..6), option::of(at()))
+            .prop_map(|(faults, healed_at)| Report::Faults { faults, healed_at }),
         1 => load().prop_map(Report::Load),
         1 => Just(Report::Leaving),
     ]
