@@ -243,6 +243,10 @@ pub struct State {
     seeds: BTreeMap<SocketAddr, Seed>,
     sync_wait: Millis,
     sync_due: Millis,
+    /// When the next comparison is due whatever happens.
+    sync_latest: Millis,
+    /// When there last was news.
+    news_at: Millis,
     reach_out_due: Millis,
     /// The question of the last reach-out.
     reached_out: Option<u32>,
@@ -296,6 +300,8 @@ impl State {
             seeds: BTreeMap::new(),
             sync_wait,
             sync_due: Millis(0),
+            sync_latest: Millis(0),
+            news_at: Millis(0),
             reach_out_due: Millis(0),
             reached_out: None,
             full_states: 0,

@@ -114,6 +114,7 @@ impl State {
     pub(super) fn tell(&mut self, now: Millis, claim: Claim, effects: &mut Vec<Effect>) {
         self.news.push(claim);
         self.arm_gossip(now, self.config.gossip_batch, effects);
+        self.sync_once_settled(now, effects);
     }
 
     fn arm_gossip(&mut self, now: Millis, after: Millis, effects: &mut Vec<Effect>) {

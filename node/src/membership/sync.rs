@@ -111,10 +111,15 @@ impl State {
         if self.sync_due != due {
             return;
         }
+        if now - self.news_at < self.config.settle && now < self.sync_latest {
+            return self.arm_early_sync(now, effects); // what we would find is still under way
+        }
+        let partner =
+            if now < self.sync_latest { self.contacts(1) } else { self.table.pick(1, &mut self.rng, |_| true) };
         let longest = Config::scaled(self.config.sync_interval, self.table.live() + 1);
         self.sync_wait = Millis(self.sync_wait.0 * 2).min(longest);
         self.arm_sync(now, effects);
-        if let Some((name, addr)) = self.table.pick(1, &mut self.rng, |_| true).pop() {
+        if let Some((name, addr)) = partner.into_iter().next() {
             self.sync_with(addr, &name, effects);
         }
     }
@@ -122,7 +127,23 @@ impl State {
     pub(super) fn arm_sync(&mut self, now: Millis, effects: &mut Vec<Effect>) {
         let after = self.jitter(self.sync_wait);
         self.sync_due = now + after;
+        self.sync_latest = self.sync_due;
         effects.push(Effect::SetTimer { after, timer: Timer::Sync { due: self.sync_due } });
+    }
+
+    /// There is news: once it has settled, whoever it missed should find out, and not only at the next regular comparison.
+    pub(super) fn sync_once_settled(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        self.news_at = now;
+        if now + Millis(3 * self.config.settle.0) < self.sync_due {
+            self.arm_early_sync(now, effects);
+        }
+    }
+
+    fn arm_early_sync(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        let settled = now + self.jitter(Millis(2 * self.config.settle.0));
+        self.sync_due = settled.min(self.sync_latest);
+        let timer = Timer::Sync { due: self.sync_due };
+        effects.push(Effect::SetTimer { after: self.sync_due - now, timer });
     }
 
     /// Much has just changed (we joined, or met somebody again): compare often for a while.

@@ -234,3 +234,20 @@ fn news_is_told_often_enough_and_then_no_more() {
     assert_eq!(story.claims_about(20).len(), 8, "4 · ⌈log10(9 + 1 + 1)⌉");
     assert!(story.state.gossip_due.is_none(), "no round without news");
 }
+
+/// Among 1,000 nodes gossip misses somebody now and then; with the next regular comparison half a minute away, all agreed
+/// only after 14 s.
+#[test]
+fn once_news_has_settled_states_are_compared() {
+    let mut story = Story::among(5);
+    story.timers.clear(); // no probes, whose failures would be news, too
+    (story.state.sync_due, story.state.sync_latest) = (Millis(40_000), Millis(40_000));
+    let compared = |story: &Story| story.sent.iter().filter(|(_, d)| matches!(d.message, Message::Sync { .. })).count();
+    for number in 6..10 {
+        story.hears(2, vec![claim(number, 0, Status::Alive)]);
+        story.after(700);
+        assert_eq!(compared(&story), 0, "while more comes in there is no point");
+    }
+    story.after(2_500);
+    assert_eq!(compared(&story), 1, "and once is enough");
+}
