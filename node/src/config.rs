@@ -7,10 +7,11 @@
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-use p2pnet_shared::{NetworkName, NodeName, api::BODY_MAX_BYTES, wire::broadcast::TEXT_MAX_BYTES};
+use p2pnet_shared::{NetworkName, NodeName, api::BODY_MAX_BYTES, ring::VNODES, wire::broadcast::TEXT_MAX_BYTES};
 
 use crate::{
     broadcast::{self, Push},
+    dht,
     discovery::{AddressError, DEFAULT_PORT, PeerAddress},
     membership,
 };
@@ -51,6 +52,9 @@ pub struct NodeOptions {
     /// How broadcasts travel: over a tree, or flooded over every link; nodes of both kinds understand each other [default: tree]
     #[arg(long, env = "PUSH", value_name = "tree|flood")]
     pub push: Option<String>,
+    /// Places of each member on the ring, the same in the whole network; whoever has another number is refused [default: 64]
+    #[arg(long, env = "VNODES", value_name = "NUMBER")]
+    pub vnodes: Option<String>,
 }
 
 /// Where the identity is kept.
@@ -91,6 +95,8 @@ pub struct Settings {
     pub membership: membership::Config,
     /// The broadcast protocol's knobs.
     pub broadcast: broadcast::Config,
+    /// The store's knobs.
+    pub dht: dht::Config,
 }
 
 /// What the runtime refuses, and when its patience ends. Nobody outside can make a node use more than this.
@@ -197,6 +203,9 @@ pub enum ConfigError {
     /// A way to push.
     #[error("--push (PUSH): {0}")]
     Push(broadcast::UnknownPush),
+    /// A number of virtual nodes.
+    #[error("--vnodes (VNODES): `{0}` is not a number from 1 to 1024")]
+    Vnodes(String),
     /// An IP.
     #[error("--bind (BIND): `{0}` is not an IP address")]
     Bind(String),
@@ -214,6 +223,7 @@ impl ConfigError {
             }
             ConfigError::Port(_) => "the default is 5000; 0 takes a free port",
             ConfigError::Push(_) => "`tree` costs less, `flood` is the simpler one",
+            ConfigError::Vnodes(_) => "the default is 64; networks that start with 500 nodes or more have 32",
             ConfigError::Bind(_) => "0.0.0.0 listens everywhere, 127.0.0.1 on this machine only",
         }
     }
@@ -238,6 +248,7 @@ impl Settings {
             limits: Limits::default(),
             membership: membership::Config::default(),
             broadcast: broadcast::Config::default(),
+            dht: dht::Config::default(),
         }
     }
 }
@@ -262,6 +273,13 @@ impl TryFrom<NodeOptions> for Settings {
         let peers = peers.split(',').filter(|peer| !peer.trim().is_empty()).map(str::parse).collect::<Result<_, _>>();
         let push =
             set(options.push).map_or(Ok(Push::default()), |push| push.trim().parse()).map_err(ConfigError::Push)?;
+        let vnodes = match set(options.vnodes) {
+            None => VNODES,
+            Some(text) => match text.trim().parse() {
+                Ok(vnodes @ 1..=1_024) => vnodes,
+                _ => return Err(ConfigError::Vnodes(text)),
+            },
+        };
         let data = match options.data.filter(|path| !path.as_os_str().is_empty()) {
             Some(path) => DataFolder::Required(path),
             None => DataFolder::IfPresent(DEFAULT_DATA.into()),
@@ -275,6 +293,7 @@ impl TryFrom<NodeOptions> for Settings {
             secret: options.secret.filter(|secret| !secret.is_empty()),
             gateway: address("--gateway (GATEWAY)", options.gateway)?,
             broadcast: broadcast::Config { push, ..broadcast::Config::default() },
+            dht: dht::Config { vnodes, ..dht::Config::default() },
             ..Self::local(name, network)
         })
     }
@@ -320,6 +339,7 @@ mod tests {
             secret: text(""),
             gateway: text(""),
             push: text(""),
+            vnodes: text(""),
         };
         let settings = Settings::try_from(empty).unwrap();
         assert_eq!(settings.port, 5000);
@@ -348,6 +368,7 @@ mod tests {
             (NodeOptions { bootstrap: text("ftp://x"), ..named.clone() }, "--bootstrap"),
             (NodeOptions { peers: text("a,b:c"), ..named.clone() }, "--peers"),
             (NodeOptions { push: text("pull"), ..named.clone() }, "--push"),
+            (NodeOptions { vnodes: text("0"), ..named.clone() }, "--vnodes"),
             (NodeOptions { gateway: text("x:0"), ..named }, "--gateway"),
         ] {
             let error = Settings::try_from(options).unwrap_err();

@@ -9,7 +9,7 @@
 //!            └──────┬───────────────────────────────▲──────────────────────────┘
 //!        Input, now │                               │ Effect: Send, SetTimer, Announce …
 //!                   ▼                               │
-//!  protocols   membership (SWIM)      broadcast (traced epidemic)
+//!  protocols   membership (SWIM)      broadcast (traced epidemic)      dht (ring, quorums, repair)
 //! ```
 //! Protocols decide, the runtime acts. A protocol is a value: no socket, clock, file, task, channel or unseeded chance
 //! inside, and the same five names in each: `Config`, `State`, `Input`, `Effect`, `Timer`. `tests/sim` drives the very
@@ -20,6 +20,7 @@
 
 pub mod broadcast;
 pub mod config;
+pub mod dht;
 pub mod discovery;
 pub mod membership;
 pub mod runtime;

@@ -275,3 +275,94 @@ impl From<ActiveFault> for FaultRow {
         Self { text: fault.to_string(), fault, since, spared }
     }
 }
+
+/// `POST /kv`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PutRequest {
+    /// 1 to 1,024 bytes of UTF-8.
+    pub key: String,
+    /// Any JSON; 64 KiB at most.
+    pub value: serde_json::Value,
+}
+
+/// Reply to `POST /kv`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PutReply {
+    /// `stored`.
+    pub status: String,
+    /// As given.
+    pub key: String,
+    /// As given.
+    pub value: serde_json::Value,
+    /// Who owns the key, as the node asked sees the ring.
+    pub owner: NodeName,
+    /// Who holds it, the owner first.
+    pub replicas: Vec<NodeName>,
+    /// Copies on disk when the reply was sent.
+    pub acks: u8,
+}
+
+/// Reply to `GET /kv/<key>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GetReply {
+    /// Which key.
+    pub key: String,
+    /// Its value; of siblings the one that every node would show.
+    pub value: serde_json::Value,
+    /// Who owns it.
+    pub owner: NodeName,
+    /// All values that concurrent writes left, `value` first; left out when there is just one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub siblings: Vec<serde_json::Value>,
+}
+
+/// Reply to `DELETE /kv/<key>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeleteReply {
+    /// `deleted`.
+    pub status: String,
+    /// Which key.
+    pub key: String,
+    /// Copies of the deletion on disk when the reply was sent (ours).
+    #[serde(default)]
+    pub acks: u8,
+}
+
+/// Reply to `GET /owner/<key>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnerReply {
+    /// Which key.
+    pub key: String,
+    /// Its SHA-1, 40 hexadecimal digits.
+    pub hash: String,
+    /// The first member clockwise.
+    pub owner: NodeName,
+    /// The first `n`, the owner first.
+    pub replicas: Vec<NodeName>,
+}
+
+/// Reply to `GET /ring`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RingReply {
+    /// Whose ring.
+    pub observer: NodeName,
+    /// The ring in sixteen hexadecimal digits.
+    pub digest: String,
+    /// Tokens of each member.
+    pub vnodes: u16,
+    /// Copies of a key.
+    pub n: u8,
+    /// The members, sorted by name.
+    pub nodes: Vec<RingMember>,
+}
+
+/// One member of the ring.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RingMember {
+    /// Who.
+    pub name: NodeName,
+    /// Its share of the hash space, 0 to 1.
+    pub share: f64,
+    /// SHA-1 of `NAME#0`, `NAME#1` …, each 40 hexadecimal digits, sorted.
+    pub tokens: Vec<String>,
+}

@@ -141,6 +141,60 @@ impl NodeName {
     }
 }
 
+/// Longest key of the store, bytes of UTF-8 (contract §2).
+pub const KEY_MAX_BYTES: usize = 1024;
+
+/// A key of the store: 1 to 1,024 bytes of UTF-8, any characters. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Key(Arc<str>);
+
+impl Key {
+    /// The key as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Key {
+    type Err = ParseIdError;
+
+    fn from_str(key: &str) -> Result<Self, ParseIdError> {
+        match key.len() {
+            0 => Err(refuse("key", key, "is empty")),
+            1..=KEY_MAX_BYTES => Ok(Self(key.into())),
+            _ => Err(refuse("key", key, "is longer than 1024 bytes")),
+        }
+    }
+}
+
+impl TryFrom<String> for Key {
+    type Error = ParseIdError;
+
+    fn try_from(key: String) -> Result<Self, ParseIdError> {
+        key.parse()
+    }
+}
+
+impl From<Key> for String {
+    fn from(key: Key) -> String {
+        key.0.as_ref().to_owned()
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.0)
+    }
+}
+
 /// Milliseconds since 1970, as the host's wall clock had it. For display and for comparing with the container engine's
 /// own stamps on one host; no protocol decides anything by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! id.rs         NodeName, NetworkName, Epoch, MessageId, UnixMillis: how they parse and print
+//! ring.rs       Ring: which nodes hold a key; a pure value
 //! view.rs       ViewDigest: "who do you believe alive?" in twelve bytes
 //! wire.rs       the envelope around every datagram and frame; wire/ has one file per protocol
 //! telemetry.rs  what a node reports about itself; the gateway hands it on unchanged
@@ -15,9 +16,10 @@ pub mod api;
 pub mod client;
 pub mod fault;
 pub mod id;
+pub mod ring;
 pub mod telemetry;
 pub mod view;
 pub mod wire;
 
-pub use id::{Epoch, MessageId, NetworkName, NodeName, UnixMillis};
+pub use id::{Epoch, Key, MessageId, NetworkName, NodeName, UnixMillis};
 pub use view::ViewDigest;

@@ -19,6 +19,7 @@ use uuid::Uuid;
 use crate::{
     fault::ActiveFault,
     id::{Epoch, MessageId, NodeName, UnixMillis},
+    ring::{Place, RingDigest},
     view::ViewDigest,
     wire::{broadcast::Via, membership::Status},
 };
@@ -175,6 +176,89 @@ pub struct Load {
     pub lost_to_faults: u64,
 }
 
+/// How a node's disk takes writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DiskState {
+    /// As it should.
+    #[default]
+    Fine,
+    /// No room, on the disk or below the node's own limit. Nothing new is stored here.
+    Full,
+    /// It cannot be read or written. Nothing is stored here and nothing is answered from here.
+    Broken,
+}
+
+/// What one node holds of the store, in numbers. A *misplaced* copy is one whose place is with others now: a hint for a
+/// replica that could not be reached, or what is being handed over; it is dropped once all of them have it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyCounts {
+    /// Keys with a value, misplaced ones included.
+    pub keys: u64,
+    /// Those whose owner this node is, as it sees the ring.
+    pub owned: u64,
+    /// Those that are misplaced.
+    pub misplaced: u64,
+    /// Deleted keys that are still remembered.
+    pub tombstones: u64,
+    /// Keys with more than one sibling.
+    pub conflicts: u64,
+    /// Bytes of keys and values.
+    pub bytes: u64,
+    /// What repair and hand-over still have to send, to whom; the largest first, at most 16.
+    pub moving: Vec<Moving>,
+    /// Differences found by comparing with fellow replicas and mended, since the node started.
+    pub repaired: u64,
+    /// Bytes sent by repair and hand-over since the node started.
+    pub repair_bytes: u64,
+    /// Its disk.
+    pub disk: DiskState,
+}
+
+/// Copies on their way from one node to another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moving {
+    /// To whom.
+    pub to: NodeName,
+    /// How many keys are left.
+    pub keys: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// One key as a node holds it, in sixteen bytes: where it stands on the ring, and which versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct HeldKey {
+    /// The key's place.
+    pub place: Place,
+    /// A hash of the versions held; `None` when the key is held no more, or its last value was deleted.
+    pub versions: Option<u64>,
+}
+
+/// Something happened to a key or to copies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyEvent {
+    /// What is held under a key changed here.
+    Held(HeldKey),
+    /// Copies were handed over: all of them are on the receiver's disk.
+    Moved {
+        /// To whom.
+        to: NodeName,
+        /// How many keys.
+        keys: u64,
+        /// Their bytes.
+        bytes: u64,
+    },
+    /// A put or delete was acknowledged to a user of this node.
+    Acknowledged {
+        /// Where the key stands.
+        place: Place,
+        /// Copies on disk at that time.
+        acks: u8,
+    },
+}
+
 /// What a node tells the gateway.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -230,6 +314,25 @@ pub enum Report {
         faults: Vec<ActiveFault>,
         /// When it last was healed of one, in this life.
         healed_at: Option<UnixMillis>,
+    },
+    /// The ring as the node computes it from the members it believes alive.
+    Ring {
+        /// In eight bytes.
+        digest: RingDigest,
+        /// When it last changed.
+        at: UnixMillis,
+    },
+    /// What it holds, in numbers. Told when it changed, twice a second at most.
+    Keys(KeyCounts),
+    /// Which keys it holds, or what changed of that since the last such report.
+    Held {
+        /// Forget what was told before: `keys` is the beginning of everything held.
+        anew: bool,
+        /// Only keys whose place has this many zero bits at its low end are told: 0 tells all. More than a node's
+        /// telemetry can carry is sampled rather than cut off.
+        sampled: u8,
+        /// Which.
+        keys: Vec<HeldKey>,
     },
 }
 

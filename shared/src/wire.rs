@@ -4,6 +4,7 @@
 //! who sends                 to whom             in        at most       file
 //! membership::Datagram      a member            UDP       1,200 B       wire/membership.rs
 //! broadcast::Frame          overlay neighbour   TCP link  64 KiB        wire/broadcast.rs
+//! dht::Packet               any member          TCP link  1 MiB         wire/dht.rs
 //! telemetry::Report         the gateway         TCP link  1 MiB         telemetry.rs
 //! wire::Hello               first on a link     TCP link  64 KiB        here
 //!
@@ -21,6 +22,7 @@
 //! Always holds: a decoder never allocates more than the bytes it was given justify, and never panics.
 
 pub mod broadcast;
+pub mod dht;
 pub mod membership;
 
 use chacha20poly1305::{

@@ -269,6 +269,7 @@ impl Store {
                 state.faults.clone_from(faults);
                 state.healed_at = *healed_at;
             }
+            Report::Ring { .. } | Report::Keys(_) | Report::Held { .. } => {}
         }
         Ok(())
     }

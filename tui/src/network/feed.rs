@@ -64,6 +64,7 @@ impl Network {
         let Some(observer) = &mut self.slots[slot].observer else { return };
         match report {
             Report::Hello { .. } | Report::Leaving => {}
+            Report::Ring { .. } | Report::Keys(_) | Report::Held { .. } => {}
             Report::Faults { faults, healed_at } => {
                 // From here on more of them may be heard again. Setting a fault changes nothing yet: who lives is as before.
                 self.truth_changed_at = self.truth_changed_at.max(healed_at.map(|at| at.min(now)));
