@@ -36,10 +36,11 @@ impl Network {
             converging_for_ms: self.disturbed_at(&faults, now).filter(|_| !converged).map(|at| now.since(at)),
             nodes,
             members,
+            ring: self.ring_counts(now),
             messages: self.message_counts(),
             overlay: self.overlay_counts(),
             faults,
-            detail: self.nodes().map(detail).collect(),
+            detail: self.nodes().map(|node| self.detail(node)).collect(),
         }
     }
 
@@ -262,14 +263,19 @@ fn nodes_text(count: u32) -> String {
     if count == 1 { "1 node".into() } else { format!("{count} nodes") }
 }
 
-fn detail(node: &Node) -> Detail {
-    Detail {
-        name: node.name.clone(),
-        address: node.address.map(|address| format!("http://{address}")),
-        state: node.state,
-        members: node.view.members,
-        agrees: node.agrees,
-        rss_bytes: node.load.as_ref().map(|load| load.rss_bytes),
-        messages: node.messages,
+impl Network {
+    fn detail(&self, node: &Node) -> Detail {
+        let stock = self.stock(&node.name);
+        Detail {
+            name: node.name.clone(),
+            address: node.address.map(|address| format!("http://{address}")),
+            state: node.state,
+            members: node.view.members,
+            agrees: node.agrees,
+            keys: stock.map(|counts| counts.keys),
+            disk: stock.map(|counts| counts.disk),
+            rss_bytes: node.load.as_ref().map(|load| load.rss_bytes),
+            messages: node.messages,
+        }
     }
 }
