@@ -56,11 +56,18 @@ pub(super) struct Keys {
     told: u32,
     /// Something about a ring changed since they were counted.
     is_stale: bool,
-    /// When the last key was seen to be written.
-    pub(super) written_at: Option<UnixMillis>,
+    /// Keys were short of copies when it was last looked.
+    was_short: bool,
+    /// When they ceased to be.
+    whole_at: UnixMillis,
 }
 
 impl Keys {
+    #[cfg(test)]
+    pub(super) fn account_check(&self) {
+        self.account.check();
+    }
+
     /// A view or a ring changed, so that rings are to be judged anew.
     pub(super) fn doubt_rings(&mut self) {
         self.is_stale = true;
@@ -371,7 +378,7 @@ impl Network {
     }
 
     /// Keys with fewer live copies than they are to have, in the sample; those that are being written only if `young`.
-    fn short(&self, young: bool) -> u64 {
+    pub(super) fn short(&self, young: bool) -> u64 {
         let seen = self.keys.account.histogram();
         let few = |counts: [u64; account::CLASSES]| -> u64 {
             counts[..usize::from(self.copies_wanted()).min(account::CLASSES)].iter().sum()
@@ -429,7 +436,6 @@ impl Network {
         }
         let meant = if anew || !self.feed.complete { Meant::History } else { Meant::News };
         if self.keys.account.hold(now, slot, sampled, keys, meant) {
-            self.keys.written_at = Some(now);
             self.truth_changed_at = self.truth_changed_at.max(Some(now));
         }
         self.stand(slot);
@@ -501,9 +507,15 @@ impl Network {
         self.keys.told == 0 || self.keys.agreeing == self.up.count()
     }
 
-    /// Whether every key has the copies it is to have.
-    pub(super) fn keys_are_whole(&self) -> bool {
-        self.short(true) == 0
+    /// Since when every key has the copies it is to have; `None` while one has not. Copies have no stamp: it is when we
+    /// were told, and 0 if they had them when we began to listen.
+    pub(super) fn whole_at(&mut self, now: UnixMillis) -> Option<UnixMillis> {
+        let is_short = self.short(true) > 0;
+        if self.keys.was_short && !is_short {
+            self.keys.whole_at = now;
+        }
+        self.keys.was_short = is_short;
+        (!is_short).then_some(self.keys.whole_at)
     }
 
     /// When rings last changed, of the nodes that are up.
