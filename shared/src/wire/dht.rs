@@ -5,6 +5,7 @@
 //! operation   Forward ─▶  ◀─ Forwarded              a put or delete, to a replica that coordinates it
 //! read        Read ─▶  ◀─ Held                      what does this replica hold of a key?
 //! replicate   Merge ─▶  ◀─ Merged                   add these versions to yours, and say when they are on disk
+//! repair      Compare, Arcs, Offer, Wanted, Give, Given: who lacks what, and how it gets there (wire/dht/repair.rs)
 //! ```
 //! The protocol itself is in `node/src/dht.rs`.
 //!
@@ -12,10 +13,13 @@
 //! the causal context it was written in. A version is obsolete once another version's context covers its dot. A delete is a
 //! version without a value.
 
+mod repair;
+
 use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::repair::{ARCS_MAX, ArcDigest, GIVE_MAX, HeldDigest, Holding, OFFER_MAX, Repair};
 use crate::id::{Key, NodeName, UnixMillis};
 
 /// Largest packet between nodes, bytes: an entry with fifteen siblings of the largest value.
@@ -207,4 +211,6 @@ pub enum Message {
         /// Why not.
         refused: Option<Refusal>,
     },
+    /// Repair and hand-over.
+    Repair(Repair),
 }
