@@ -24,6 +24,8 @@ mod effect;
 mod faults;
 mod http;
 mod join;
+#[allow(dead_code, reason = "the loop calls it with the store's effects")]
+mod keystore;
 mod link;
 mod listener;
 mod messages;
