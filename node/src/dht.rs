@@ -10,6 +10,11 @@
 //! ```
 
 mod config;
+mod digests;
+mod ranges;
+#[allow(dead_code, reason = "is taken in with the coordinator")]
+mod repair;
+mod settled;
 #[allow(dead_code, reason = "the parts come before the whole")]
 mod store;
 #[cfg(test)]
