@@ -26,6 +26,7 @@ mod faults;
 mod http;
 mod join;
 mod keys;
+mod keystore;
 mod link;
 mod listener;
 mod messages;

@@ -19,8 +19,10 @@ mod report;
 
 use std::{
     collections::{HashMap, VecDeque},
+    future::poll_fn,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Poll,
     time::Duration,
 };
 
@@ -37,6 +39,7 @@ use tokio::{
 
 pub(super) use self::news::News;
 use super::{
+    keystore::Keystore,
     peers::{LOOK_PERIOD, Next, Peers, Wiring},
     timers::{Timers, Wake},
 };
@@ -49,14 +52,21 @@ use crate::{
 const TIMERS_PERIOD: Millis = Millis(4);
 /// Timers handled before others have their turn.
 const TURN: usize = 256;
+/// How long what is on its way to the disk is waited for when the node leaves.
+const LAST_WRITE: Duration = Duration::from_secs(2);
 /// Bytes read at once, shared by all lines: many packets, or a sixteenth of the largest.
 const READ_BYTES: usize = 64 * 1024;
 
 /// The store, as everybody in the runtime reaches it. Cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Keys(Arc<Shared>);
 
-#[derive(Debug)]
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keys").field("me", &self.wiring().me).finish_non_exhaustive()
+    }
+}
+
 struct Shared {
     wiring: Arc<Wiring>,
     inner: Mutex<Inner>,
@@ -67,13 +77,14 @@ struct Shared {
     buffer: Mutex<Vec<u8>>,
 }
 
-#[derive(Debug)]
 struct Inner {
     state: State,
     /// Empty between two inputs; kept for its memory.
     effects: Vec<Effect>,
     /// Inputs that effects have led to; empty between two inputs from outside.
     pending: VecDeque<Input>,
+    /// Until the node leaves.
+    keystore: Option<Keystore>,
     peers: Peers,
     timers: Timers,
     /// Until when [`Keys::drive`] sleeps.
@@ -103,12 +114,13 @@ pub(super) enum Asked {
 }
 
 impl Keys {
-    pub(super) fn new(wiring: Wiring, state: State) -> Self {
+    pub(super) fn new(wiring: Wiring, state: State, keystore: Keystore) -> Self {
         let wiring = Arc::new(wiring);
         let inner = Inner {
             state,
             effects: Vec::new(),
             pending: VecDeque::new(),
+            keystore: Some(keystore),
             peers: Peers::new(wiring.clone()),
             timers: Timers::default(),
             sleeps_until: None,
@@ -246,6 +258,18 @@ impl Keys {
         }
     }
 
+    /// Hears what became of batches, for as long as the node lives.
+    pub(super) async fn hear_disk(self) {
+        loop {
+            let heard = poll_fn(|cx| match &mut self.inner().keystore {
+                Some(keystore) => std::pin::pin!(keystore.next()).poll(cx),
+                None => Poll::Pending,
+            });
+            let heard = heard.await;
+            self.inner().feed(&self, heard);
+        }
+    }
+
     fn on_timers(&self) {
         let mut inner = self.inner();
         for _ in 0..TURN {
@@ -260,24 +284,30 @@ impl Keys {
 
     /// Says goodbye to everybody, and is gone within `patience`.
     pub(super) async fn leave(&self, patience: Duration) {
-        let mut tasks = {
+        let (mut tasks, keystore) = {
             let mut inner = self.inner();
             inner.leaving = true;
             inner.waiting.clear(); // whoever waits is told that we leave
-            inner.peers.leave()
+            (inner.peers.leave(), inner.keystore.take())
         };
-        let _ = timeout(patience, async { while tasks.join_next().await.is_some() {} }).await;
+        let goodbyes = timeout(patience, async { while tasks.join_next().await.is_some() {} });
+        let disk = async {
+            if let Some(mut keystore) = keystore {
+                keystore.close(LAST_WRITE).await;
+            }
+        };
+        let _ = tokio::join!(goodbyes, disk);
     }
 
     /// Ends every task, so that nothing keeps the store alive.
     fn stop(&self) {
-        let tasks = {
+        let ended = {
             let mut inner = self.0.inner.lock().unwrap_or_else(PoisonError::into_inner);
             inner.leaving = true;
             inner.waiting.clear();
-            inner.peers.leave()
+            (inner.peers.leave(), inner.keystore.take())
         };
-        drop(tasks);
+        drop(ended); // without the lock: a commit under way is waited for
     }
 }
 
@@ -370,8 +400,11 @@ impl Inner {
                 }
                 Effect::Persist { batch, changes } => {
                     self.news.on_persist();
-                    drop(changes);
-                    self.pending.push_back(Input::Persisted { batch });
+                    if let Some(keystore) = &mut self.keystore {
+                        keystore.persist(batch, changes);
+                        // Memory answers at once, a disk that cannot be used as well.
+                        self.pending.extend(std::iter::from_fn(|| keystore.try_next()));
+                    }
                 }
                 Effect::Answer { id, answer } => match &mut self.at_once {
                     Some((asked, at_once)) if *asked == id => *at_once = Some(answer),

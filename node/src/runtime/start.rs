@@ -24,6 +24,7 @@ use super::{
     http::{Front, Surface, events::Readers},
     join::{self, Join},
     keys::{self, Keys},
+    keystore::Keystore,
     link::Links,
     listener::{self, House, ListenError},
     messages::MessageLog,
@@ -172,12 +173,14 @@ fn assemble(
         faults: faults.watch(),
         clock,
     };
-    let store = dht::State::new(me.name.clone(), me.epoch, settings.dht.clone(), rng.random(), Vec::new());
-    let keys = Keys::new(wiring, store);
+    let (keystore, held) = Keystore::open(identity.folder.as_deref(), &me.name);
+    let store = dht::State::new(me.name.clone(), me.epoch, settings.dht.clone(), rng.random(), held);
+    let keys = Keys::new(wiring, store, keystore);
     let surface = Surface::new(who, door.clone(), heard_in, caller.clone(), keys.clone(), settings.dht.n);
     let (mut listener, mut tasks, mut telemetry) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
     listener.spawn(listener::serve(tcp, House::new(Front::new(surface), links.wiring(), keys.clone()), closing_seen));
     tasks.spawn(keys.clone().drive());
+    tasks.spawn(keys.clone().hear_disk());
     tasks.spawn(join::contacts(door.clone(), heard));
     let join = Join {
         door: door.clone(),
