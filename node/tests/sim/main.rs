@@ -8,6 +8,7 @@
 //! counters.rs            proof that a fault struck            overload.rs, versus.rs   one overloaded member, ours and foca's
 //!
 //! invariants.rs          what must hold after every step, by number; trace.rs, traffic.rs, paths.rs are parts of it; checks.rs: they can fail
+//! support/ledger.rs      what users were told of the store, judged like Jepsen; ledger_checks.rs: it can fail
 //! large.rs, thousands.rs ten thousand nodes on one table
 //! start.rs, kill.rs, faults.rs, broadcast.rs   scenarios
 //! ```
@@ -28,6 +29,9 @@ mod heap;
 mod invariants;
 mod kill;
 mod large;
+#[path = "../support/ledger.rs"]
+mod ledger;
+mod ledger_checks;
 mod links;
 mod lives;
 mod network;
