@@ -10,6 +10,12 @@
 //! ```
 
 mod config;
+#[allow(dead_code, reason = "the parts come before the whole")]
+mod store;
+#[cfg(test)]
+mod tests;
+#[allow(dead_code, reason = "the parts come before the whole")]
+mod version;
 
 use p2pnet_shared::{
     Epoch, Key, NodeName,
