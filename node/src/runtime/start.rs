@@ -150,7 +150,7 @@ fn assemble(
     let limits = Arc::new(settings.limits.clone());
     let counters = Arc::new(Counters::default());
     let mut rng = StdRng::from_rng(&mut rand::rng());
-    let codec = Codec::new(&settings.network, settings.secret.as_deref());
+    let codec = Codec::between_nodes(&settings.network, settings.secret.as_deref(), settings.dht.vnodes);
     let hello = Hello { name: me.name.clone(), epoch: me.epoch };
     let faults = Faults::none(me.name.clone());
     let links = Links::new(hello.clone(), codec.clone(), limits.clone(), counters.clone(), faults.watch());
@@ -179,7 +179,16 @@ fn assemble(
     tasks.spawn(join.run());
     if let Some(gateway) = settings.gateway.clone() {
         let rng = StdRng::from_rng(&mut rng);
-        telemetry.spawn(telemetry::Link { gateway, me: hello, codec: codec.clone(), door, rng }.run());
+        telemetry.spawn(
+            telemetry::Link {
+                gateway,
+                me: hello,
+                codec: Codec::new(&settings.network, settings.secret.as_deref()),
+                door,
+                rng,
+            }
+            .run(),
+        );
     }
     Node {
         clock,
@@ -198,6 +207,7 @@ fn assemble(
         told_again: Millis(0),
         live,
         ever_joined: false,
+        refused: None,
         namesake_noticed: false,
         log: MessageLog::new(limits.messages, limits.messages_bytes),
         reporter: Reporter::new(clock.wall()),
