@@ -10,11 +10,17 @@
 //! ```
 
 mod config;
+#[allow(dead_code, reason = "the parts come before the whole")]
+mod store;
+#[cfg(test)]
+mod tests;
+#[allow(dead_code, reason = "the parts come before the whole")]
+mod version;
 
 use p2pnet_shared::{
     Epoch, Key, NodeName,
     ring::Ring,
-    telemetry::{KeyCounts, KeyEvent},
+    telemetry::{HeldKey, KeyCounts, KeyEvent},
     wire::dht::{Entry, Operation, Packet, Refusal, Value},
 };
 
@@ -232,6 +238,11 @@ impl State {
     #[must_use]
     pub fn counts(&self) -> KeyCounts {
         KeyCounts::default()
+    }
+
+    /// What is held under which place, as those who watch are told.
+    pub fn held(&self) -> impl Iterator<Item = HeldKey> {
+        std::iter::empty()
     }
 
     /// Every entry held, tombstones included, in the order of their places.

@@ -31,7 +31,6 @@ pub(super) struct Identity {
     /// This life.
     pub(super) epoch: Epoch,
     /// The folder; `None` when the identity is kept in memory only.
-    #[allow(dead_code, reason = "the loop opens the keys' file there")]
     pub(super) folder: Option<PathBuf>,
     /// Held while the node lives; `None` when the identity is kept in memory only.
     _lock: Option<File>,
