@@ -10,7 +10,7 @@ use crate::{
     cluster::Unit,
     failure::Failure,
     message::Command,
-    model::{Dialog, Model, Work},
+    model::{Dialog, Model, Work, ring::KeyFocus},
     network::Node,
     prompt::{
         LineError, Mode,
@@ -141,6 +141,11 @@ pub(super) fn carry_out(model: &mut Model, request: Request, line: String) -> Ve
     }
     match request {
         Request::Verb(verb) => {
+            if let Verb::Key(order) = &verb {
+                // Whoever asks for a key wants to see where it is.
+                model.ring.key = Some(KeyFocus::of(order.key.as_str()));
+                model.picture.ring.look_at(&model.network, model.ring.key.as_ref());
+            }
             say(model, "you", "command", Role::Title, &line);
             let ticket = model.next_ticket;
             model.next_ticket += 1;
