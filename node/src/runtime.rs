@@ -151,6 +151,8 @@ struct Node {
     told_again: Millis,
     live: watch::Sender<usize>,
     ever_joined: bool,
+    /// Why we were not let in.
+    refused: Option<String>,
     namesake_noticed: bool,
     log: MessageLog,
     reporter: Reporter,

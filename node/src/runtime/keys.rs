@@ -19,10 +19,8 @@ mod report;
 
 use std::{
     collections::{HashMap, VecDeque},
-    future::poll_fn,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::Poll,
     time::Duration,
 };
 
@@ -39,7 +37,7 @@ use tokio::{
 
 pub(super) use self::news::News;
 use super::{
-    keystore::Keystore,
+    keystore::{Keystore, Outcomes},
     peers::{LOOK_PERIOD, Next, Peers, Wiring},
     timers::{Timers, Wake},
 };
@@ -52,8 +50,6 @@ use crate::{
 const TIMERS_PERIOD: Millis = Millis(4);
 /// Timers handled before others have their turn.
 const TURN: usize = 256;
-/// How long what is on its way to the disk is waited for when the node leaves.
-const LAST_WRITE: Duration = Duration::from_secs(2);
 /// Bytes read at once, shared by all lines: many packets, or a sixteenth of the largest.
 const READ_BYTES: usize = 64 * 1024;
 
@@ -259,14 +255,10 @@ impl Keys {
     }
 
     /// Hears what became of batches, for as long as the node lives.
-    pub(super) async fn hear_disk(self) {
+    pub(super) async fn hear_disk(self, mut outcomes: Outcomes) {
         loop {
-            let heard = poll_fn(|cx| match &mut self.inner().keystore {
-                Some(keystore) => std::pin::pin!(keystore.next()).poll(cx),
-                None => Poll::Pending,
-            });
-            let heard = heard.await;
-            self.inner().feed(&self, heard);
+            let outcome = outcomes.next().await;
+            self.inner().feed(&self, outcome);
         }
     }
 
@@ -284,19 +276,17 @@ impl Keys {
 
     /// Says goodbye to everybody, and is gone within `patience`.
     pub(super) async fn leave(&self, patience: Duration) {
-        let (mut tasks, keystore) = {
+        let (mut tasks, mut keystore) = {
             let mut inner = self.inner();
             inner.leaving = true;
             inner.waiting.clear(); // whoever waits is told that we leave
             (inner.peers.leave(), inner.keystore.take())
         };
-        let goodbyes = timeout(patience, async { while tasks.join_next().await.is_some() {} });
-        let disk = async {
-            if let Some(mut keystore) = keystore {
-                keystore.close(LAST_WRITE).await;
-            }
-        };
-        let _ = tokio::join!(goodbyes, disk);
+        if let Some(keystore) = &mut keystore {
+            keystore.close();
+        }
+        let _ = timeout(patience, async { while tasks.join_next().await.is_some() {} }).await;
+        drop(keystore); // waits until what was handed over is on disk
     }
 
     /// Ends every task, so that nothing keeps the store alive.
@@ -401,9 +391,8 @@ impl Inner {
                 Effect::Persist { batch, changes } => {
                     self.news.on_persist();
                     if let Some(keystore) = &mut self.keystore {
-                        keystore.persist(batch, changes);
                         // Memory answers at once, a disk that cannot be used as well.
-                        self.pending.extend(std::iter::from_fn(|| keystore.try_next()));
+                        self.pending.extend(keystore.persist(batch, changes));
                     }
                 }
                 Effect::Answer { id, answer } => match &mut self.at_once {

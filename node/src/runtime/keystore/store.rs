@@ -7,6 +7,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     fs::{self, File},
     io,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -54,6 +55,12 @@ pub(super) struct Home {
     /// Lets a test stand between us and the disk.
     #[cfg(test)]
     pub(super) wrap: Option<Box<dyn Fn(Disk) -> Disk + Send>>,
+}
+
+impl fmt::Debug for Home {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Home").field(&self.folder).finish()
+    }
 }
 
 impl Home {
@@ -200,6 +207,12 @@ impl Store {
     /// The header after the last commit.
     pub(super) fn good(&self) -> Header {
         self.good
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Store").field(&self.trial).finish()
     }
 }
 

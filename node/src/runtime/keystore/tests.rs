@@ -1,7 +1,7 @@
 //! Files that are torn, damaged, full or gone, and what a node makes of them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     fs, io,
     path::Path,
     sync::{
@@ -51,14 +51,34 @@ fn kept(entries: impl IntoIterator<Item = Entry>) -> Kept {
     entries.into_iter().map(|entry| (entry.key.clone(), entry)).collect()
 }
 
-async fn heard(keystore: &mut Keystore) -> dht::Input {
-    tokio::time::timeout(DEADLINE, keystore.next()).await.expect("the disk answers in time")
+/// The way to the disk and back.
+struct Way {
+    keystore: Keystore,
+    outcomes: Outcomes,
+    at_once: VecDeque<dht::Input>,
+}
+
+impl Way {
+    fn of((keystore, outcomes, held): (Keystore, Outcomes, Vec<Entry>)) -> (Self, Kept) {
+        (Self { keystore, outcomes, at_once: VecDeque::new() }, kept(held))
+    }
+
+    fn persist(&mut self, batch: u64, changes: Vec<Change>) {
+        self.at_once.extend(self.keystore.persist(batch, changes));
+    }
+
+    async fn heard(&mut self) -> dht::Input {
+        match self.at_once.pop_front() {
+            Some(told) => told,
+            None => tokio::time::timeout(DEADLINE, self.outcomes.next()).await.expect("the disk answers in time"),
+        }
+    }
 }
 
 /// Waits until everything up to with this batch is on disk.
-async fn persisted(keystore: &mut Keystore, until: u64) {
+async fn persisted(keystore: &mut Way, until: u64) {
     loop {
-        match heard(keystore).await {
+        match keystore.heard().await {
             dht::Input::Persisted { batch } if batch >= until => return,
             dht::Input::Persisted { .. } => {}
             other => panic!("{other:?}"),
@@ -66,9 +86,8 @@ async fn persisted(keystore: &mut Keystore, until: u64) {
     }
 }
 
-fn open(folder: &Path) -> (Keystore, Kept) {
-    let (keystore, held) = Keystore::open(Some(folder), &me());
-    (keystore, kept(held))
+fn open(folder: &Path) -> (Way, Kept) {
+    Way::of(Keystore::open(Some(folder), &me()))
 }
 
 fn read(folder: &Path) -> Result<Kept, Trouble> {
@@ -89,7 +108,7 @@ fn rows(changes: &[Change]) -> Rows {
 async fn an_idle_node_has_no_file_and_no_thread() {
     let folder = tempfile::tempdir().unwrap();
     let (keystore, held) = open(folder.path());
-    assert!(held.is_empty() && matches!(keystore.state, State::Waiting(_)));
+    assert!(held.is_empty() && matches!(keystore.keystore.state, State::Waiting(_)));
     drop(keystore);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
@@ -119,16 +138,17 @@ async fn leaving_writes_what_waits() {
     for batch in 1..=300 {
         keystore.persist(batch, vec![put(&format!("k{batch}"), "v")]);
     }
-    keystore.close(DEADLINE).await;
+    keystore.keystore.close();
+    drop(keystore);
     assert_eq!(open(folder.path()).1.len(), 300);
 }
 
 #[tokio::test]
 async fn without_a_folder_everything_is_acknowledged_and_nothing_kept() {
-    let (mut keystore, held) = Keystore::open(None, &me());
+    let (mut keystore, held) = Way::of(Keystore::open(None, &me()));
     assert!(held.is_empty());
     keystore.persist(1, vec![put("a", "1")]);
-    assert_eq!(heard(&mut keystore).await, dht::Input::Persisted { batch: 1 });
+    assert_eq!(keystore.heard().await, dht::Input::Persisted { batch: 1 });
 }
 
 #[tokio::test]
@@ -139,9 +159,9 @@ async fn a_file_that_is_none_is_told_and_left_as_it_is() {
         fs::write(&file, garbage).unwrap();
         let (mut keystore, held) = open(folder.path());
         assert!(held.is_empty());
-        assert_eq!(heard(&mut keystore).await, dht::Input::NotPersisted { batch: 0, why: Refusal::Broken });
+        assert_eq!(keystore.heard().await, dht::Input::NotPersisted { batch: 0, why: Refusal::Broken });
         keystore.persist(1, vec![put("a", "1")]);
-        assert_eq!(heard(&mut keystore).await, dht::Input::NotPersisted { batch: 1, why: Refusal::Broken });
+        assert_eq!(keystore.heard().await, dht::Input::NotPersisted { batch: 1, why: Refusal::Broken });
         assert_eq!(fs::read(&file).unwrap(), garbage);
     }
 }
@@ -234,7 +254,7 @@ async fn a_full_disk_refuses_at_any_call_and_takes_everything_once_there_is_room
     for call in 0..40 {
         let folder = tempfile::tempdir().unwrap();
         let (home, left) = failing(folder.path(), io::ErrorKind::StorageFull);
-        let (mut keystore, _) = Keystore::open_home(home, &me());
+        let (mut keystore, _) = Way::of(Keystore::open_home(home, &me()));
         let first = if call % 2 == 0 { 0 } else { 5 };
         for batch in 1..=first {
             keystore.persist(batch, vec![put(&format!("k{batch}"), "old")]);
@@ -248,7 +268,7 @@ async fn a_full_disk_refuses_at_any_call_and_takes_everything_once_there_is_room
         let failed = loop {
             batch += 1;
             keystore.persist(batch, vec![put("k1", &format!("new {batch}")), put(&format!("b{batch}"), "1")]);
-            match heard(&mut keystore).await {
+            match keystore.heard().await {
                 dht::Input::Persisted { batch: done } => assert_eq!(done, batch),
                 dht::Input::NotPersisted { batch: failed, why } => {
                     assert_eq!((failed, why), (batch, Refusal::Full));
@@ -260,7 +280,7 @@ async fn a_full_disk_refuses_at_any_call_and_takes_everything_once_there_is_room
         let retry = failed + 1;
         keystore.persist(retry, vec![put("again", "x")]);
         assert_eq!(
-            heard(&mut keystore).await,
+            keystore.heard().await,
             dht::Input::NotPersisted { batch: retry, why: Refusal::Full },
             "it is still full"
         );
@@ -284,7 +304,7 @@ async fn a_disk_that_fails_is_broken_for_this_life_and_keeps_what_was_acknowledg
     for call in 0..12 {
         let folder = tempfile::tempdir().unwrap();
         let (home, left) = failing(folder.path(), io::ErrorKind::Other);
-        let (mut keystore, _) = Keystore::open_home(home, &me());
+        let (mut keystore, _) = Way::of(Keystore::open_home(home, &me()));
         keystore.persist(1, vec![put("a", "1")]);
         persisted(&mut keystore, 1).await;
         left.store(call, Ordering::SeqCst);
@@ -292,7 +312,7 @@ async fn a_disk_that_fails_is_broken_for_this_life_and_keeps_what_was_acknowledg
         let failed = loop {
             batch += 1;
             keystore.persist(batch, vec![put("a", &batch.to_string()), put("b", "2")]);
-            match heard(&mut keystore).await {
+            match keystore.heard().await {
                 dht::Input::Persisted { .. } => {}
                 dht::Input::NotPersisted { batch, why } => break (batch, why),
                 other => panic!("{other:?}"),
@@ -301,7 +321,7 @@ async fn a_disk_that_fails_is_broken_for_this_life_and_keeps_what_was_acknowledg
         assert_eq!(failed, (batch, Refusal::Broken));
         left.store(MENDED, Ordering::SeqCst);
         keystore.persist(batch + 1, vec![put("c", "3")]);
-        let again = heard(&mut keystore).await;
+        let again = keystore.heard().await;
         assert_eq!(again, dht::Input::NotPersisted { batch: batch + 1, why: Refusal::Broken });
         drop(keystore);
         // The next life reads the last commit, or the one that was not acknowledged but got through whole.
@@ -318,7 +338,7 @@ async fn a_disk_that_fails_is_broken_for_this_life_and_keeps_what_was_acknowledg
 async fn batches_are_written_in_order_and_a_failure_takes_all_after_it() {
     let folder = tempfile::tempdir().unwrap();
     let (home, left) = failing(folder.path(), io::ErrorKind::StorageFull);
-    let (mut keystore, _) = Keystore::open_home(home, &me());
+    let (mut keystore, _) = Way::of(Keystore::open_home(home, &me()));
     let mut expected = Kept::new();
     let mut sent = 0_u64;
     let mut groups = 0;
@@ -337,7 +357,7 @@ async fn batches_are_written_in_order_and_a_failure_takes_all_after_it() {
                 keystore.persist(sent, changes.clone());
                 under_way.push((sent, changes));
             }
-            match heard(&mut keystore).await {
+            match keystore.heard().await {
                 dht::Input::Persisted { batch } => {
                     let done = under_way.iter().position(|(sent, _)| *sent == batch).expect("it was under way");
                     groups += usize::from(done > 0);

@@ -61,7 +61,6 @@ impl Line {
             return true;
         }
         if queue.changes + changes.len() > QUEUE_CHANGES {
-            queue.failures += 1;
             return false;
         }
         queue.changes += changes.len();
