@@ -207,11 +207,13 @@ fn a_deleted_key_is_forgotten_also_where_its_holder_is_down() {
 #[test]
 fn a_deletion_that_nodes_tell_of_one_after_the_other_is_no_repair() {
     let mut told = Told::with_keys(4, 2);
+    let window = told.ring().repair_window_ms;
     for node in 1..=3 {
         told.now += 300;
         assert_eq!(texts(&told.holds(node, &[gone(16)])), Vec::<&str>::new());
     }
-    assert_eq!((told.ring().keys, told.ring().repair_window_ms), (1, None));
+    assert_eq!((told.ring().keys, told.ring().repair_window_ms), (1, window));
+    assert!(told.ring().repairing_for_ms.is_none());
     assert_eq!(told.summary().converged_in_ms, Some(0), "from the last word of it, as it was told");
     told.holds(4, &[gone(32)]);
     let changes = told.later(3_000);
