@@ -300,6 +300,20 @@ fn who_looks_during_a_repair_counts_from_the_last_end() {
 }
 
 #[test]
+fn keys_that_a_pause_left_short_are_not_short_since_an_earlier_death() {
+    let mut told = Told { network: super::super::Network::new("lab".parse().unwrap(), "process"), now: 20_000 };
+    let (dead, paused) = (unit(4, UnitState::Dead, 13_000), unit(5, UnitState::Paused, 1_000));
+    told.truth(Truth::Listed((1..=3).map(|n| unit(n, UnitState::Up, 1_000)).chain([dead, paused]).collect()));
+    for node in [1, 2, 3, 5] {
+        told.joins(node, 1_000, &[1, 2, 3], 15_000);
+        let keys = if node == 3 { vec![] } else { vec![key(16, VERSION)] };
+        told.says(node, Report::Held { anew: true, sampled: 0, keys });
+    }
+    told.feed(FeedLine::CaughtUp);
+    assert_eq!(told.ring().repairing_for_ms, Some(0));
+}
+
+#[test]
 fn the_ring_that_is_right_follows_from_the_members_there_are() {
     let mut told = Told::with_keys(4, 0);
     assert_eq!(told.ring().agree, 4);
