@@ -191,6 +191,9 @@ fn key(model: &Model, columns: usize) -> Vec<Line<'static>> {
         holders.push_span(Span::styled(text, theme.style(role)));
     }
     lines.push(holders);
+    if !key.known {
+        lines.push(line(model, "", "no copy known: not put, or deleted", Role::Muted));
+    }
     if !key.others.is_empty() {
         let names: Vec<&str> = key.others.iter().map(NodeName::as_str).collect();
         let text = clip(&format!("also on {}", names.join(", ")), room, symbols.ellipsis);
