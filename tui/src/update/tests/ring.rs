@@ -76,6 +76,15 @@ fn a_dead_holder_leaves_its_keys_short_and_the_circle_marks_them() {
 }
 
 #[test]
+fn a_key_that_is_asked_for_is_looked_at() {
+    let story = Story::with_store(5).types(":owner apple").press(KeyCode::Enter);
+    let key = story.model.picture.ring.key.as_ref().unwrap();
+    assert_eq!(key.focus, KeyFocus::of("apple"));
+    let holders: Vec<_> = key.replicas.iter().map(|(name, _)| name.clone()).collect();
+    assert_eq!(holders, story.replicas("apple"));
+}
+
+#[test]
 fn the_key_looked_at_follows_its_holders() {
     let mut story = Story::with_store(5);
     story.model.ring.key = Some(KeyFocus::of("apple"));
