@@ -103,6 +103,7 @@ pub(crate) fn repairing_model() -> Model {
             keys,
             bytes: keys * 107,
             of_keys,
+            flows: from != 5,
         })
         .collect();
     settle(&mut model);

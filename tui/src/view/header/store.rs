@@ -7,7 +7,10 @@ use ratatui::text::{Line, Span};
 use super::part;
 use crate::{
     model::{Model, ring::RingPicture},
-    view::{cells::count, theme::Role},
+    view::{
+        cells::{count, keys},
+        theme::Role,
+    },
 };
 
 /// How the copies are, at their worst.
@@ -23,9 +26,9 @@ fn role(ring: &RingPicture) -> Role {
 pub(super) fn groups(model: &Model) -> (Line<'static>, Line<'static>) {
     let ring = &model.picture.ring;
     let symbols = &model.theme.symbols;
-    let mut keys = vec![part(format!("{} keys", count(ring.keys)), Role::Title, model)];
+    let mut line = vec![part(keys(ring.keys), Role::Title, model)];
     if let Some(balance) = ring.max_over_mean.filter(|_| ring.keys > 0 && !ring.of_shares) {
-        keys.push(part(format!("  {balance:.2}x"), Role::Muted, model));
+        line.push(part(format!("  {balance:.2}x"), Role::Muted, model));
     }
     let lost = ring.unreachable;
     let text = match (ring.short_of_copies(), ring.endangered()) {
@@ -36,7 +39,7 @@ pub(super) fn groups(model: &Model) -> (Line<'static>, Line<'static>) {
         (short, 0) => format!("{} {} short of copies", symbols.warning, count(short)),
         (short, one) => format!("{} {} short {} on 1", symbols.dead, count(short), count(one)),
     };
-    (Line::from(keys), Line::from(part(text, role(ring), model)))
+    (Line::from(line), Line::from(part(text, role(ring), model)))
 }
 
 /// The same in a line that has more to say; nothing while there is nothing to tell.

@@ -14,7 +14,7 @@ use crate::{
         ring::{Move, Owner},
     },
     view::{
-        cells::{clip, count, duration, pad, row, width},
+        cells::{self, clip, count, duration, pad, row, width},
         theme::Role,
     },
 };
@@ -215,7 +215,7 @@ fn selected(model: &Model) -> Option<Line<'static>> {
     let symbols = &theme.symbols;
     let name = pad(owner.name.as_str(), LABEL.max(owner.name.as_str().len() + 1), false, symbols.ellipsis);
     let text = if owner.share > 0.0 {
-        let parts = [percent(owner.share), format!("{} keys", count(owner.keys)), size(owner.bytes)];
+        let parts = [percent(owner.share), cells::keys(owner.keys), size(owner.bytes)];
         parts.join(&format!(" {} ", symbols.dot))
     } else {
         "off the ring".to_owned()
@@ -249,7 +249,7 @@ fn moves(model: &Model, columns: usize, rows: usize) -> Vec<Line<'static>> {
         return Vec::new();
     }
     let (keys, bytes) = moves.iter().fold((0, 0), |(keys, bytes), one| (keys + one.keys, bytes + one.bytes));
-    let mut total = format!("{} keys, {}", count(keys), size(bytes));
+    let mut total = format!("{}, {}", cells::keys(keys), size(bytes));
     if columns >= 36 {
         total.push_str(" left");
     }
@@ -275,7 +275,11 @@ fn one_move(model: &Model, one: &Move, names: (usize, usize), columns: usize) ->
     let symbols = &theme.symbols;
     let at = (model.picture.at.0 / STEP_MS) as usize % TRACK;
     let (rail, load) = if symbols.braille { ("─", "●") } else { ("-", "o") };
-    let track = format!("{}{load}{}", rail.repeat(at), rail.repeat(TRACK - 1 - at));
+    let track = if one.flows {
+        format!("{}{load}{}", rail.repeat(at), rail.repeat(TRACK - 1 - at))
+    } else {
+        pad("wait", TRACK, false, "")
+    };
     let (from, to) = (pad(one.from.as_str(), names.0, false, ""), pad(one.to.as_str(), names.1, false, ""));
     let mut line = Line::styled(format!(" {from} {track}{} {to}", symbols.arrow), theme.style(Role::Path));
     let done = one.of_keys.saturating_sub(one.keys);
