@@ -90,7 +90,7 @@ fn a_key_put_at_the_prompt_outlives_its_owner_and_the_ring_shows_it() {
         screen.contains("7 Ring") && screen.contains(&marked) && screen.contains(&format!("1 {owner} ✓"))
     });
     terminal.keys(&format!(":kill {owner}\r"));
-    terminal.wait_for("the key is short of a copy", SOON, |screen| screen.contains("short of copies"));
+    terminal.wait_for("the owner is dead", SOON, |screen| screen.contains("DEAD"));
     terminal.wait_for("it has three copies again, another owner first", PATIENT, |screen| {
         screen.contains("3 copies each") && !screen.contains(&format!("1 {owner} ")) && screen.contains(&marked)
     });

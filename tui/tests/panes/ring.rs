@@ -114,7 +114,7 @@ fn one_copy_left_is_red_in_the_top_lines_before_anything_is_lost() {
     assert!(model.picture.ring.copies[1] > 0 && model.picture.ring.copies[0] == 0);
     model.theme = Theme::new(Depth::True, false);
     for (size, words) in
-        SIZES.iter().zip(["short 4 on 1", "under-replicated, 4 on one node", "under-replicated, 4 on one"])
+        SIZES.iter().zip(["4 on one, 266 short", "under-replicated, 4 on one node", "under-replicated, 4 on one"])
     {
         model.size = *size;
         let buffer = draw(&model);

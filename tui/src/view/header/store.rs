@@ -35,9 +35,10 @@ pub(super) fn groups(model: &Model) -> (Line<'static>, Line<'static>) {
         (0, _) if ring.keys == 0 => String::new(),
         (0, _) if ring.wanted == 1 => "1 copy each".to_owned(),
         (0, _) => format!("{} copies each", ring.wanted),
-        (short, _) if lost > 0 => format!("{} {} short {} gone", symbols.dead, count(short), count(lost)),
+        // The worst first: what has no room is the least of it.
+        (short, _) if lost > 0 => format!("{} {} gone, {} short", symbols.dead, count(lost), count(short)),
         (short, 0) => format!("{} {} short of copies", symbols.warning, count(short)),
-        (short, one) => format!("{} {} short {} on 1", symbols.dead, count(short), count(one)),
+        (short, one) => format!("{} {} on one, {} short", symbols.dead, count(one), count(short)),
     };
     (Line::from(line), Line::from(part(text, role(ring), model)))
 }

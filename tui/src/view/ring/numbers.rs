@@ -198,7 +198,8 @@ fn key(model: &Model, columns: usize) -> Vec<Line<'static>> {
     }
     lines.push(holders);
     if !key.known {
-        lines.push(line(model, "", "no copy known: not put, or deleted", Role::Muted));
+        let text = clip("no copy: never put, or deleted", room, symbols.ellipsis);
+        lines.push(line(model, "", text, Role::Muted));
     }
     if !key.others.is_empty() {
         let names: Vec<&str> = key.others.iter().map(NodeName::as_str).collect();
