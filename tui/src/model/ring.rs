@@ -52,6 +52,12 @@ pub struct RingPicture {
     pub writing: u64,
     /// Keys without a live copy, and without one on a paused node either.
     pub unreachable: u64,
+    /// Keys whose only copies are on paused nodes.
+    pub on_paused: u64,
+    /// Copies held by nodes that are not to hold them, until those have them who are.
+    pub misplaced: u64,
+    /// Keys with more than one sibling.
+    pub conflicts: u64,
     /// Most keys on one node over the mean of all; `None` without nodes.
     pub max_over_mean: Option<f64>,
     /// That is of shares of the hash space: keys are too few to tell.

@@ -125,6 +125,21 @@ fn one_copy_left_is_red_in_the_top_lines_before_anything_is_lost() {
 }
 
 #[test]
+fn a_key_that_is_only_on_a_paused_node_is_not_called_gone() {
+    let mut model = repairing_model();
+    let ring = &mut model.picture.ring;
+    (ring.copies[0], ring.copies[1], ring.on_paused) = (3, 1, 3);
+    for size in SIZES {
+        model.size = size;
+        let screen = text(&draw(&model));
+        assert!(screen.contains("paused, 266 short") || screen.contains("3 on paused nodes"), "{size:?} {screen}");
+        assert!(!screen.contains("gone"), "{size:?} {screen}");
+    }
+    model.picture.ring.unreachable = 2;
+    assert!(text(&draw(&model)).contains("2 gone"));
+}
+
+#[test]
 fn a_thousand_nodes_on_one_circle() {
     let mut model = many_model(999);
     with_keys(&mut model, 10_000, &[5], 100);

@@ -37,6 +37,9 @@ pub(super) fn groups(model: &Model) -> (Line<'static>, Line<'static>) {
         (0, _) => format!("{} copies each", ring.wanted),
         // The worst first: what has no room is the least of it.
         (short, _) if lost > 0 => format!("{} {} gone, {} short", symbols.dead, count(lost), count(short)),
+        (short, _) if ring.on_paused > 0 => {
+            format!("{} {} paused, {} short", symbols.dead, count(ring.on_paused), count(short))
+        }
         (short, 0) => format!("{} {} short of copies", symbols.warning, count(short)),
         (short, one) => format!("{} {} on one, {} short", symbols.dead, count(one), count(short)),
     };
@@ -56,6 +59,8 @@ pub(super) fn in_short(model: &Model) -> Vec<Span<'static>> {
         let mut text = format!(" {} {} under-replicated", symbols.dot, count(short));
         if lost > 0 {
             text.push_str(&format!(", {} gone", count(lost)));
+        } else if ring.on_paused > 0 {
+            text.push_str(&format!(", {} on paused nodes", count(ring.on_paused)));
         } else if one > 0 {
             text.push_str(&format!(", {} on one node", count(one)));
         }

@@ -53,6 +53,7 @@ fn lines(model: &Model, columns: usize, rows: usize) -> Vec<Line<'static>> {
     }
     lines.push(short(model));
     lines.push(repair(model));
+    lines.extend(besides(model));
     lines.push(agreement(model, columns));
     lines.extend(key(model, columns));
     lines.extend(selected(model));
@@ -140,6 +141,10 @@ fn short(model: &Model) -> Line<'static> {
             let text = format!("{}, {} OUT OF REACH", count(short), count(lost));
             line(model, "short", format!("{} {text}", symbols.dead), Role::Dead)
         }
+        (short, _) if ring.on_paused > 0 => {
+            let text = format!("{}, {} on paused nodes", count(short), count(ring.on_paused));
+            line(model, "short", format!("{} {text}", symbols.dead), Role::Dead)
+        }
         (short, 0) => line(model, "short", format!("{} {} of copies", symbols.warning, count(short)), Role::Warning),
 
         (short, one) => {
@@ -162,6 +167,15 @@ fn repair(model: &Model) -> Line<'static> {
             None => line(model, "repair", "none so far", Role::Muted),
         },
     }
+}
+
+/// What is odd and no danger; nothing when nothing is.
+fn besides(model: &Model) -> Option<Line<'static>> {
+    let ring = &model.picture.ring;
+    let siblings = (ring.conflicts > 0).then(|| format!("{} with siblings", count(ring.conflicts)));
+    let misplaced = (ring.misplaced > 0).then(|| format!("{} misplaced", count(ring.misplaced)));
+    let parts: Vec<String> = siblings.into_iter().chain(misplaced).collect();
+    (!parts.is_empty()).then(|| line(model, "also", parts.join(", "), Role::Converging))
 }
 
 /// Who sees another ring, by name: they would send a key elsewhere.
