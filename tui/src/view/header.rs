@@ -227,7 +227,7 @@ fn wide(model: &Model, layout: &Layout, buf: &mut Buffer) {
     let counts = &summary.nodes;
     let (balance, copies) = store::groups(model);
     let groups: [(u16, &str, Line<'static>, Line<'static>); 7] = [
-        (18, "VERDICT", Line::from(verdict(model)), Line::from(part(host_bound(model), Role::Warning, model))),
+        (17, "VERDICT", Line::from(verdict(model)), Line::from(part(host_bound(model), Role::Warning, model))),
         (
             24,
             "NODES",
@@ -265,7 +265,7 @@ fn wide(model: &Model, layout: &Layout, buf: &mut Buffer) {
             arrived,
         ),
         (
-            17,
+            18,
             "HOST",
             Line::from(part(host_text, host_role, model)),
             Line::from(part(host_total(model), Role::Muted, model)),

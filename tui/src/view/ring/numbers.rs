@@ -14,13 +14,16 @@ use crate::{
         ring::{Move, Owner},
     },
     view::{
-        cells::{clip, count, duration, pad, row, width},
+        cells::{self, clip, count, duration, pad, row, width},
         theme::Role,
     },
 };
 
 /// Columns of a label.
 const LABEL: usize = 8;
+/// What the circle's marks mean, where there is room left for it.
+const LEGEND: [(&str, &str); 3] =
+    [("outside", "arcs of the selected node"), ("inside", "keys short of copies"), ("", "the key of :owner KEY")];
 /// Milliseconds a mark on a hand-over's line takes for one column.
 const STEP_MS: u64 = 80;
 /// Columns of the line that the mark goes along.
@@ -50,11 +53,20 @@ fn lines(model: &Model, columns: usize, rows: usize) -> Vec<Line<'static>> {
     }
     lines.push(short(model));
     lines.push(repair(model));
+    lines.extend(besides(model));
     lines.push(agreement(model, columns));
     lines.extend(key(model, columns));
     lines.extend(selected(model));
     lines.extend(bad_disks(model, columns));
     lines.extend(moves(model, columns, rows.saturating_sub(lines.len())));
+    if lines.len() + LEGEND.len() < rows {
+        let theme = &model.theme;
+        lines.push(Line::default());
+        lines.extend(LEGEND.iter().map(|(mark, text)| {
+            let mark = if mark.is_empty() { theme.symbols.mark } else { mark };
+            Line::styled(format!("{}{text}", pad(mark, LABEL, false, "")), theme.style(Role::Muted))
+        }));
+    }
     lines
 }
 
@@ -122,18 +134,15 @@ fn short(model: &Model) -> Line<'static> {
     let lost = ring.unreachable;
     match (ring.short_of_copies(), ring.endangered()) {
         (0, _) if ring.keys == 0 => line(model, "short", symbols.none, Role::Muted),
-        (0, _) if ring.wanted < 3 => {
-            let text = format!("none, but of {} nodes only", ring.wanted);
-            line(
-                model,
-                "short",
-                if ring.wanted == 1 { "none, but on one node only".into() } else { text },
-                Role::Warning,
-            )
-        }
+        (0, _) if ring.wanted == 1 => line(model, "short", "none, one node only", Role::Warning),
+        (0, _) if ring.wanted == 2 => line(model, "short", "none, two nodes only", Role::Warning),
         (0, _) => line(model, "short", format!("none {}", symbols.check), Role::Text),
         (short, _) if lost > 0 => {
             let text = format!("{}, {} OUT OF REACH", count(short), count(lost));
+            line(model, "short", format!("{} {text}", symbols.dead), Role::Dead)
+        }
+        (short, _) if ring.on_paused > 0 => {
+            let text = format!("{}, {} on paused nodes", count(short), count(ring.on_paused));
             line(model, "short", format!("{} {text}", symbols.dead), Role::Dead)
         }
         (short, 0) => line(model, "short", format!("{} {} of copies", symbols.warning, count(short)), Role::Warning),
@@ -160,12 +169,23 @@ fn repair(model: &Model) -> Line<'static> {
     }
 }
 
+/// What is odd and no danger; nothing when nothing is.
+fn besides(model: &Model) -> Option<Line<'static>> {
+    let ring = &model.picture.ring;
+    let siblings = (ring.conflicts > 0).then(|| format!("{} with siblings", count(ring.conflicts)));
+    let misplaced = (ring.misplaced > 0).then(|| format!("{} misplaced", count(ring.misplaced)));
+    let parts: Vec<String> = siblings.into_iter().chain(misplaced).collect();
+    (!parts.is_empty()).then(|| line(model, "also", parts.join(", "), Role::Converging))
+}
+
 /// Who sees another ring, by name: they would send a key elsewhere.
 fn agreement(model: &Model, columns: usize) -> Line<'static> {
     let ring = &model.picture.ring;
     let symbols = &model.theme.symbols;
     if ring.others.is_empty() {
-        return line(model, "ring", format!("all {} agree", count(u64::from(ring.agree))), Role::Text);
+        let text =
+            if ring.agree == 1 { "one node".into() } else { format!("all {} agree", count(u64::from(ring.agree))) };
+        return line(model, "ring", text, Role::Text);
     }
     let names: Vec<&str> = ring.others.iter().map(NodeName::as_str).collect();
     let text = format!("{} {} see another: {}", symbols.warning, names.len(), names.join(", "));
@@ -191,6 +211,10 @@ fn key(model: &Model, columns: usize) -> Vec<Line<'static>> {
         holders.push_span(Span::styled(text, theme.style(role)));
     }
     lines.push(holders);
+    if !key.known {
+        let text = clip("no copy: never put, or deleted", room, symbols.ellipsis);
+        lines.push(line(model, "", text, Role::Muted));
+    }
     if !key.others.is_empty() {
         let names: Vec<&str> = key.others.iter().map(NodeName::as_str).collect();
         let text = clip(&format!("also on {}", names.join(", ")), room, symbols.ellipsis);
@@ -206,7 +230,7 @@ fn selected(model: &Model) -> Option<Line<'static>> {
     let symbols = &theme.symbols;
     let name = pad(owner.name.as_str(), LABEL.max(owner.name.as_str().len() + 1), false, symbols.ellipsis);
     let text = if owner.share > 0.0 {
-        let parts = [percent(owner.share), format!("{} keys", count(owner.keys)), size(owner.bytes)];
+        let parts = [percent(owner.share), cells::keys(owner.keys), size(owner.bytes)];
         parts.join(&format!(" {} ", symbols.dot))
     } else {
         "off the ring".to_owned()
@@ -240,7 +264,7 @@ fn moves(model: &Model, columns: usize, rows: usize) -> Vec<Line<'static>> {
         return Vec::new();
     }
     let (keys, bytes) = moves.iter().fold((0, 0), |(keys, bytes), one| (keys + one.keys, bytes + one.bytes));
-    let mut total = format!("{} keys, {}", count(keys), size(bytes));
+    let mut total = format!("{}, {}", cells::keys(keys), size(bytes));
     if columns >= 36 {
         total.push_str(" left");
     }
@@ -266,7 +290,11 @@ fn one_move(model: &Model, one: &Move, names: (usize, usize), columns: usize) ->
     let symbols = &theme.symbols;
     let at = (model.picture.at.0 / STEP_MS) as usize % TRACK;
     let (rail, load) = if symbols.braille { ("─", "●") } else { ("-", "o") };
-    let track = format!("{}{load}{}", rail.repeat(at), rail.repeat(TRACK - 1 - at));
+    let track = if one.flows {
+        format!("{}{load}{}", rail.repeat(at), rail.repeat(TRACK - 1 - at))
+    } else {
+        pad("wait", TRACK, false, "")
+    };
     let (from, to) = (pad(one.from.as_str(), names.0, false, ""), pad(one.to.as_str(), names.1, false, ""));
     let mut line = Line::styled(format!(" {from} {track}{} {to}", symbols.arrow), theme.style(Role::Path));
     let done = one.of_keys.saturating_sub(one.keys);
