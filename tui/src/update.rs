@@ -14,10 +14,10 @@ use crate::{
         Dialog, Farewell, Model, Opening,
         agreement::MarkKind,
         log::{LogLine, word},
-        pane::Pane,
+        pane::{Beside, Pane},
     },
     network::{Change, ChangeKind, Network, Observation},
-    view::{layout::Layout, theme::Role},
+    view::{layout::Layout, ring::Plan, theme::Role},
 };
 
 mod keys;
@@ -29,6 +29,10 @@ mod typing;
 /// How long a notice of success stays, milliseconds. Default 6 s: long enough to read, short enough not to be taken for
 /// news. Failures stay until the next key.
 const NOTICE_MS: u64 = 6_000;
+
+/// Shortest time between two pictures while the screen moves by itself, milliseconds. Default 100: what is known is copied
+/// ten times a second at most, however often a mark moves on.
+const NEWS_MS: u64 = 100;
 
 /// Takes in what happened at `now`.
 pub fn update(model: &mut Model, now: UnixMillis, message: Message) -> Vec<Command> {
@@ -62,7 +66,17 @@ pub fn update(model: &mut Model, now: UnixMillis, message: Message) -> Vec<Comma
         Message::Signalled(signal) => close(model, Farewell::Signal(signal)),
         other => on_opening(model, other),
     };
+    match model.focus {
+        Pane::Peers => model.beside = Beside::Peers,
+        Pane::Ring => model.beside = Beside::Ring,
+        _ => {}
+    }
     keep_in_sight(model);
+    model.ring.arcs.follow(model.picture.ring.ring.as_ref(), model.nodes.selected.as_ref());
+    // Another key is looked at: it is lit at once, also while the picture is held still.
+    if model.picture.ring.key.as_ref().map(|key| &key.focus) != model.ring.key.as_ref() {
+        model.picture.ring.look_at(&model.network, model.ring.key.as_ref());
+    }
     // Another node was selected: its story is shown at once, also while the picture is held still.
     if model.picture.about.node != model.nodes.selected {
         model.picture.look_at(&model.network, model.nodes.selected.as_ref());
@@ -131,10 +145,15 @@ fn on_tick(model: &mut Model) -> Vec<Command> {
 fn on_frame(model: &mut Model) -> Vec<Command> {
     let now = model.now;
     if model.frozen.is_none() {
-        if model.stale {
-            model.stale = false;
-            model.picture.take(&model.network, now);
-            model.nodes.arrange(&model.picture.nodes);
+        // A moving mark needs more frames than news does.
+        let due = !is_animated(model) || now.since(model.taken_at) >= NEWS_MS;
+        if model.stale && due {
+            (model.stale, model.taken_at) = (false, now);
+            model.picture.take(&model.network, now, model.ring.key.as_ref());
+            model.nodes.arrange(&model.picture.nodes, &model.picture.ring);
+            let ring = &mut model.picture.ring;
+            model.ring.follow_moves(&mut ring.moves);
+            model.ring.arrange(&ring.owners);
             model.picture.look_at(&model.network, model.nodes.selected.as_ref());
         } else {
             model.picture.tick(now);
@@ -189,6 +208,12 @@ fn on_members(
     }
 }
 
+/// Whether something moves on the screen by itself: copies are on their way and their lines are in sight.
+#[must_use]
+pub fn is_animated(model: &Model) -> bool {
+    model.frozen.is_none() && model.picture.ring.is_moving() && layout(model).area(Pane::Ring).is_some()
+}
+
 /// A line of the log that is ours.
 fn say(model: &mut Model, who: &str, kind: &'static str, role: Role, text: &str) {
     model.log.push(LogLine { at: model.now, who: who.to_owned(), kind, role, text: text.to_owned() });
@@ -201,7 +226,7 @@ fn close(model: &mut Model, farewell: Farewell) -> Vec<Command> {
 
 /// Where everything is now.
 fn layout(model: &Model) -> Layout {
-    Layout::of(model.size, model.focus, model.zoom)
+    Layout::of(model.size, model.focus, model.beside, model.zoom)
 }
 
 /// The selected row stays on screen, whatever moved.
@@ -210,6 +235,16 @@ fn keep_in_sight(model: &mut Model) {
     if rows > 0 {
         model.nodes.scroll(&model.picture.nodes, rows);
     }
+    let selected = model.nodes.selected.clone();
+    let rows = owner_rows(model);
+    if rows > 0 {
+        model.ring.scroll(&model.picture.ring.owners, selected.as_ref(), rows);
+    }
+}
+
+/// How many rows of the table of owners are in sight.
+fn owner_rows(model: &Model) -> usize {
+    layout(model).area(Pane::Ring).map_or(0, |area| Plan::of_frame(area, model.ring.face).owner_rows())
 }
 
 /// A node's member table is asked for only while it is on screen, and anew when another node is selected.

@@ -10,14 +10,14 @@ use crate::{
     cluster::Unit,
     failure::Failure,
     message::Command,
-    model::{Dialog, Model, Work},
+    model::{Dialog, Model, Work, ring::KeyFocus},
     network::Node,
     prompt::{
         LineError, Mode,
         grammar::{Request, read},
     },
     select::Selector,
-    verb::{Signal, Verb},
+    verb::{KeyOrder, Signal, Verb},
     view::theme::Role,
 };
 
@@ -90,7 +90,8 @@ fn question(model: &Model, request: &Request) -> Result<Option<String>, String> 
             return crate::verbs::fault::check(order, &units).map(|()| None).map_err(|failure| flat(&failure));
         }
         Verb::Heal(Some(selector)) => return chosen(model, selector).map(|_| None),
-        Verb::Add(_) | Verb::Faults | Verb::Heal(None) => return Ok(None),
+        Verb::Key(KeyOrder { via: Some(via), .. }) => return known(model, via).map(|()| None),
+        Verb::Key(_) | Verb::Add(_) | Verb::Faults | Verb::Heal(None) => return Ok(None),
     };
     let chosen = chosen(model, selector)?;
     let bootstrap = chosen.iter().any(|name| *name == NodeName::bootstrap());
@@ -140,6 +141,11 @@ pub(super) fn carry_out(model: &mut Model, request: Request, line: String) -> Ve
     }
     match request {
         Request::Verb(verb) => {
+            if let Verb::Key(order) = &verb {
+                // Whoever asks for a key wants to see where it is.
+                model.ring.key = Some(KeyFocus::of(order.key.as_str()));
+                model.picture.ring.look_at(&model.network, model.ring.key.as_ref());
+            }
             say(model, "you", "command", Role::Title, &line);
             let ticket = model.next_ticket;
             model.next_ticket += 1;
