@@ -106,6 +106,23 @@ fn the_key_looked_at_follows_its_holders() {
 }
 
 #[test]
+fn a_verb_about_a_key_lights_it_and_owner_brings_up_the_ring() {
+    let story = Story::with_store(5).enters(":put apple 5");
+    assert_eq!(story.model.ring.key, Some(KeyFocus::of("apple")));
+    assert_eq!(
+        (story.model.picture.ring.key.as_ref().map(|key| key.known), story.model.beside),
+        (Some(true), Beside::Peers)
+    );
+    let story = Story::with_store(5).press(KeyCode::Char('2')).enters(":owner nowhere/yet");
+    assert_eq!((story.model.focus, story.model.beside), (Pane::Ring, Beside::Ring));
+    let key = story.model.picture.ring.key.as_ref().unwrap();
+    assert_eq!((key.focus.key.as_str(), key.known, key.replicas.len()), ("nowhere/yet", false, 3));
+    assert_eq!(Story::with_store(5).enters(":owner apple").model.focus, Pane::Nodes, "the keys stay where they were");
+    let text = Story::with_store(5).enters(":put").model.ring.key;
+    assert_eq!(text, None, "what is refused lights nothing");
+}
+
+#[test]
 fn the_ring_stays_beside_the_nodes_until_the_peers_are_asked_for() {
     let story = Story::with_store(5).press(KeyCode::Char('7'));
     assert_eq!((story.model.focus, story.model.beside), (Pane::Ring, Beside::Ring));
