@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! part      runtime   what
+//! others    process   an empty axum server and three etcd members, without ours: only when asked for
 //! alone     process   one node alone, no replication: puts and gets at 64 connections; an empty axum server beside it
 //! ten       process   ten nodes: puts and gets at 64 connections
 //! etcd      process   three etcd members and our ten nodes in turn: puts at 64 connections
@@ -46,6 +47,8 @@ use crate::bench::Bench;
 /// What `kv` measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Part {
+    /// What the generator sees of others: the empty server and etcd, without ours. Only when asked for.
+    Others,
     /// One node alone, and an empty server.
     Alone,
     /// Ten nodes.
@@ -63,6 +66,9 @@ pub(crate) enum Part {
 /// `kv`: the parts that were asked for, or all.
 pub(crate) fn measure(bench: &Bench) {
     let wants = |part| bench.options.part.is_empty() || bench.options.part.contains(&part);
+    if bench.options.part.contains(&Part::Others) {
+        speed::measure_others(bench);
+    }
     if wants(Part::Alone) {
         speed::measure_alone(bench);
     }

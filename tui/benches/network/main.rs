@@ -22,7 +22,7 @@
 //! idle       nothing happens for 10 minutes (--minutes): deaths declared, accusations, memory, processor time
 //! large      1,000 nodes (--nodes): start, memory, processor time, one kill
 //! kv         the store: requests a second and their times, beside an empty server and etcd; kill → all copies are back;
-//!            keys lost; balance; what moves; memory (--part alone,ten,etcd,hundred,repair,thirty: all of them)
+//!            keys lost; balance; what moves; memory (all parts, or --part alone,ten …)
 //! ```
 //! Every time is taken so that it cannot be flattered: a kill is stamped before the engine is asked, a start begins before
 //! the first call, and a survivor's or receiver's own wall clock is on the same host.

@@ -71,6 +71,14 @@ impl Etcd {
     }
 }
 
+impl Etcd {
+    /// Entries in its log, each of which is on the disks of two members at least: a put is one.
+    pub(crate) fn log_length(&self) -> usize {
+        let status = status(self.clients[0]).expect("a member that runs says how it is");
+        status["raftIndex"].as_str().and_then(|index| index.parse().ok()).expect("a log has a length")
+    }
+}
+
 /// What a member says of itself, over its JSON gateway.
 fn status(client: SocketAddr) -> Option<Value> {
     use std::io::{Read, Write};

@@ -2,6 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Arc,
     time::Duration,
@@ -144,8 +145,7 @@ pub(crate) fn measure_alone(bench: &Bench) {
     let server = Empty::start();
     for run in 1..=bench.options.runs {
         eprintln!("kv alone: run {run} of {}", bench.options.runs);
-        let lines = Doors::of(server.addr).lines(MANY, |_| Box::new(Same::get("/")));
-        empty.push(&load::run(Load::flat_out(lines, bench.stretch(STRETCH))));
+        empty.push(&empty_server(bench, &server));
         puts_and_gets(bench, &doors, &keys, MANY, run, (&mut put, &mut get));
     }
     let ratios = get.rate.iter().zip(&empty.rate).map(|(ours, empty)| ours / empty).collect();
@@ -195,38 +195,82 @@ pub(crate) fn measure_ten(bench: &Bench) {
     ten.print(bench, runtime);
 }
 
-/// `etcd`: ten nodes of ours and three members of etcd, in turn. Its puts go to all members alike, and then to the
-/// leader alone, which spares the others the way to it: the better of the two is what ours is held against.
-pub(crate) fn measure_etcd(bench: &Bench) {
-    let program = match debian::find("etcd", "etcd-server", "etcd.io") {
-        Ok(program) => program,
-        Err(why) => {
+/// etcd's puts: to all members alike, and to the leader alone, which spares the others the way to it.
+#[derive(Debug, Default)]
+struct EtcdSpeed {
+    all: Speed,
+    leader: Speed,
+}
+
+impl EtcdSpeed {
+    fn program() -> PathBuf {
+        debian::find("etcd", "etcd-server", "etcd.io").unwrap_or_else(|why| {
             eprintln!("{why}");
             std::process::exit(1);
+        })
+    }
+
+    /// Three new members.
+    fn round(&mut self, bench: &Bench, program: &Path) {
+        let etcd = Etcd::start(program);
+        let keys = Arc::new(Keys::new("ten", KEYS));
+        let leader = etcd.leader().expect("it has one");
+        for (speed, doors) in [(&mut self.all, etcd.members()), (&mut self.leader, &[leader])] {
+            let lines = (0..MANY).map(|number| -> (SocketAddr, Box<dyn Talk>) {
+                (doors[number % doors.len()], Box::new(EtcdPuts::new(keys.clone(), number, MANY)))
+            });
+            let before = etcd.log_length();
+            let outcome = load::run(Load::flat_out(lines.collect(), bench.stretch(STRETCH)));
+            assert!(etcd.log_length() - before >= outcome.right(), "etcd acknowledged what it has not logged");
+            speed.push(&outcome);
         }
-    };
-    let (mut ten, mut runtime) = (Ten::default(), "process");
-    let (mut all, mut leader) = (Speed::default(), Speed::default());
+    }
+
+    /// The better of the two, a value a run.
+    fn best(&self) -> impl Iterator<Item = f64> {
+        self.all.rate.iter().zip(&self.leader.rate).map(|(all, leader)| all.max(*leader))
+    }
+
+    fn print(self) {
+        self.all.print("kv_etcd_put", 3, "process", None, None);
+        self.leader.print("kv_etcd_put_to_leader", 3, "process", None, None);
+    }
+}
+
+/// `etcd`: ten nodes of ours and three members of etcd, in turn. Ours is held against the better of etcd's two ways.
+pub(crate) fn measure_etcd(bench: &Bench) {
+    let program = EtcdSpeed::program();
+    let (mut ten, mut etcd, mut runtime) = (Ten::default(), EtcdSpeed::default(), "process");
     for run in 1..=bench.options.runs {
         eprintln!("kv etcd: run {run} of {}, p2pnet", bench.options.runs);
         runtime = ten.round(bench, run);
         eprintln!("kv etcd: run {run} of {}, etcd", bench.options.runs);
-        let etcd = Etcd::start(&program);
-        let keys = Arc::new(Keys::new("ten", KEYS));
-        for (speed, doors) in [(&mut all, etcd.members().to_vec()), (&mut leader, Vec::from_iter(etcd.leader()))] {
-            let lines = (0..MANY).map(|number| -> (SocketAddr, Box<dyn Talk>) {
-                (doors[number % doors.len()], Box::new(EtcdPuts::new(keys.clone(), number, MANY)))
-            });
-            speed.push(&load::run(Load::flat_out(lines.collect(), bench.stretch(STRETCH))));
-        }
+        etcd.round(bench, &program);
     }
-    let best = all.rate.iter().zip(&leader.rate).map(|(all, leader)| all.max(*leader));
-    let ratios = ten.put.rate.iter().zip(best).map(|(ours, theirs)| ours / theirs).collect();
+    let ratios = ten.put.rate.iter().zip(etcd.best()).map(|(ours, theirs)| ours / theirs).collect();
     ten.print(bench, runtime);
-    all.print("kv_etcd_put", 3, "process", None, None);
-    leader.print("kv_etcd_put_to_leader", 3, "process", None, None);
+    etcd.print();
     let nodes = bench.nodes_or(Ten::NODES);
     Figure::new("kv_put_over_etcd", "ratio", ratios, nodes, runtime).against(Target::Least(1.0)).print();
+}
+
+/// `others`: the empty server and etcd.
+pub(crate) fn measure_others(bench: &Bench) {
+    let (mut empty, mut etcd) = (Speed::default(), EtcdSpeed::default());
+    let server = Empty::start();
+    let program = EtcdSpeed::program();
+    for run in 1..=bench.options.runs {
+        eprintln!("kv others: run {run} of {}", bench.options.runs);
+        empty.push(&empty_server(bench, &server));
+        etcd.round(bench, &program);
+    }
+    empty.print("kv_empty_server", 1, "process", None, None);
+    etcd.print();
+}
+
+fn empty_server(bench: &Bench, server: &Empty) -> Outcome {
+    let lines = Doors::of(server.addr).lines(MANY, |_| Box::new(Same::get("/")));
+    load::run(Load::flat_out(lines, bench.stretch(STRETCH)))
 }
 
 /// `hundred`: at 16 and at 64 connections, and what else there is to see of a hundred nodes with 10,000 keys.
