@@ -21,6 +21,7 @@
 //! books.rs   the accounts of broadcasts
 //! story.rs   what happened to each member, every observer of an event in one chapter
 //! overlay.rs links, and what the recent broadcasts cost and took
+//! keys.rs    the key-value store: rings, copies, repair
 //! judge.rs   the numbers, the verdict and the reason for it
 //! ```
 
@@ -30,6 +31,7 @@ mod change;
 mod faults;
 mod feed;
 mod judge;
+pub mod keys;
 mod node;
 mod overlay;
 mod slot;
@@ -50,12 +52,14 @@ use p2pnet_shared::{
 use self::{
     bits::Bits,
     books::Books,
+    keys::Keys,
     slot::{Fate, Slot},
 };
 use crate::cluster::{Truth, UnitState};
 
 pub use change::{Change, ChangeKind};
 pub use faults::FaultState;
+pub use keys::{Copies, Movement, NodeKeys, RingCounts};
 pub use node::Node;
 pub use overlay::{Mode, Neighbour, OverlayCounts, Ways};
 pub use story::{Chapter, Known};
@@ -105,6 +109,7 @@ pub struct Network {
     /// How many of them equal it.
     agreeing: u32,
     books: Books,
+    keys: Keys,
     engine: Ear,
     feed: Ear,
     /// Raised whenever a history begins; who is not heard of in it is forgotten at its end.
@@ -142,6 +147,7 @@ impl Network {
                 self.begin_history();
             }
         }
+        self.follow_keys(now, &mut changes);
         self.tell_completed(now, &mut changes);
         self.tell_returned(now, &mut changes);
         self.settle(now, &mut changes);
@@ -224,9 +230,9 @@ impl Network {
         if counts != self.slots[slot].counted {
             self.count_view(slot, counts);
         }
-        let Self { slots, up, gone, agreeing, .. } = self;
+        let Self { slots, up, gone, agreeing, keys, .. } = self;
         let Slot { row: Some(row), observer, fate, .. } = &mut slots[slot] else { return };
-        let agreed = row.agrees;
+        let (agreed, view) = (row.agrees, row.view);
         match observer {
             Some(observer) => {
                 row.reporting = observer.linked && observer.has_view && observer.in_step;
@@ -245,6 +251,9 @@ impl Network {
             None => row.reporting = false,
         }
         row.agrees = counts && row.ghosts == 0 && row.missing == 0;
+        if (row.agrees, row.view) != (agreed, view) {
+            keys.doubt_rings();
+        }
         *agreeing += u32::from(row.agrees);
         *agreeing -= u32::from(agreed);
         let life = observer.as_ref().filter(|_| *fate == Fate::Up).map(|observer| observer.epoch);

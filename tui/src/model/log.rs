@@ -95,6 +95,12 @@ pub fn word(kind: ChangeKind) -> (&'static str, Role) {
         ChangeKind::Delivered => ("reached", Role::Path),
         ChangeKind::Fault => ("FAULT", Role::Warning),
         ChangeKind::Healed => ("healed", Role::Up),
+        ChangeKind::KeysShort => ("short", Role::Converging),
+        ChangeKind::KeysWhole => ("whole", Role::Up),
+        ChangeKind::KeysMoved => ("moved", Role::Path),
+        ChangeKind::KeysLost => ("LOST", Role::Dead),
+        ChangeKind::KeysBack => ("back", Role::Up),
+        ChangeKind::Disk => ("disk", Role::Warning),
         ChangeKind::Watch => ("watch", Role::Warning),
     }
 }

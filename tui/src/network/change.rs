@@ -41,6 +41,18 @@ pub enum ChangeKind {
     Fault,
     /// A fault is healed: nobody obeys it any more.
     Healed,
+    /// Keys are short of copies.
+    KeysShort,
+    /// Every key has its copies again.
+    KeysWhole,
+    /// Copies were handed over from node to node.
+    KeysMoved,
+    /// Keys of which no copy is live.
+    KeysLost,
+    /// Keys that were out of reach have a live copy again.
+    KeysBack,
+    /// A disk is full or broken, or takes writes again.
+    Disk,
     /// The engine or the gateway does not answer, or answers again.
     Watch,
 }

@@ -35,6 +35,8 @@ impl Network {
                     if self.slots[slot].observer.as_ref().is_some_and(|o| o.generation < generation) {
                         self.uncount(slot);
                         self.slots[slot].observer = None;
+                        self.stand(slot);
+                        self.keys.doubt_rings();
                         self.refresh(slot);
                     }
                 }
@@ -58,13 +60,17 @@ impl Network {
         if let Report::Hello { id, epoch, .. } = report {
             self.uncount(slot);
             self.slots[slot].observer = Some(Observer::new(now, self.generation, id, epoch));
+            self.stand(slot);
+            self.keys.doubt_rings();
             self.refresh(slot);
             return;
         }
         let Some(observer) = &mut self.slots[slot].observer else { return };
         match report {
             Report::Hello { .. } | Report::Leaving => {}
-            Report::Ring { .. } | Report::Keys(_) | Report::Held { .. } => {}
+            Report::Ring { digest, at } => self.on_ring(slot, digest, at),
+            Report::Keys(counts) => self.on_keys(now, slot, counts, changes),
+            Report::Held { anew, sampled, keys } => self.on_held(now, slot, anew, sampled, &keys),
             Report::Faults { faults, healed_at } => {
                 // From here on more of them may be heard again. Setting a fault changes nothing yet: who lives is as before.
                 self.truth_changed_at = self.truth_changed_at.max(healed_at.map(|at| at.min(now)));

@@ -1,6 +1,6 @@
 //! The numbers, the verdict, and the time agreement took.
 
-use p2pnet_shared::UnixMillis;
+use p2pnet_shared::{UnixMillis, telemetry::DiskState};
 
 use super::{
     Change, ChangeKind, Detail, Fate, FaultState, MemberCounts, Network, Node, NodeCounts, Summary, Verdict, bits::Bits,
@@ -36,10 +36,11 @@ impl Network {
             converging_for_ms: self.disturbed_at(&faults, now).filter(|_| !converged).map(|at| now.since(at)),
             nodes,
             members,
+            ring: self.ring_counts(now),
             messages: self.message_counts(),
             overlay: self.overlay_counts(),
             faults,
-            detail: self.nodes().map(detail).collect(),
+            detail: self.nodes().map(|node| self.detail(node)).collect(),
         }
     }
 
@@ -145,6 +146,9 @@ impl Network {
                 nodes_text(ghost.believers)
             ));
         }
+        if let Some(reason) = self.disk_trouble() {
+            return Some(reason);
+        }
         let late = self.books.oldest_outstanding()?;
         let age = now.since(late.accepted_at);
         (age > MESSAGE_MAX_MS).then(|| {
@@ -169,10 +173,33 @@ impl Network {
             return Some(format!("{who} ({why})"));
         }
         match self.books.outstanding() {
-            0 => (!self.feed.complete).then(|| "the gateway has not told all it knows".into()),
+            0 => self
+                .keys_reason()
+                .or_else(|| (!self.feed.complete).then(|| "the gateway has not told all it knows".into())),
             1 => Some("a message is on its way".into()),
             many => Some(format!("{many} messages are on their way")),
         }
+    }
+
+    /// What the store lacks: a ring of all, or copies.
+    fn keys_reason(&self) -> Option<String> {
+        if !self.rings_agree() {
+            let mut others = self.other_rings();
+            let (first, more) = (others.next(), others.count());
+            return Some(match first {
+                None => "not every node has told its ring".into(),
+                Some(first) if more == 0 => format!("{first} sees another ring"),
+                Some(_) => format!("{} nodes see another ring", more + 1),
+            });
+        }
+        let (short, settled) = (self.short(true), self.short(false));
+        Some(match (settled, short) {
+            (0, 0) => return None,
+            (0, 1) => "a key is being written".into(),
+            (0, many) => format!("{many} keys are being written"),
+            (1, _) => "a key is short of copies".into(),
+            (many, _) => format!("{many} keys are short of copies"),
+        })
     }
 
     /// The sizes of the groups whose members believe each other alive, largest first; young nodes are left out, and so
@@ -206,16 +233,31 @@ impl Network {
         groups
     }
 
-    /// Members agree, whatever messages do.
+    /// Whose disk takes no writes.
+    fn disk_trouble(&self) -> Option<String> {
+        let up = self.nodes().filter(|node| node.state == UnitState::Up);
+        let mut odd = up
+            .filter_map(|node| Some((node, self.stock(&node.name)?.disk)))
+            .filter(|(_, disk)| *disk != DiskState::Fine);
+        let (first, disk) = odd.next()?;
+        let word = if disk == DiskState::Full { "full" } else { "broken" };
+        Some(match odd.count() {
+            0 => format!("the disk of {} is {word}", first.name),
+            more => format!("the disks of {} and {more} more take no writes", first.name),
+        })
+    }
+
+    /// Members and rings agree, whatever messages and keys do.
     fn members_agree(&self) -> bool {
         let up = self.up.count();
-        up > 0 && self.agreeing == up && self.count_state(UnitState::Created) == 0
+        up > 0 && self.agreeing == up && self.rings_agree() && self.count_state(UnitState::Created) == 0
     }
 
     /// When members came to agree, given that they do: the last change of any view that counts.
     fn agreed_at(&self, now: UnixMillis) -> UnixMillis {
         let up = self.nodes().filter(|node| node.state == UnitState::Up);
-        up.filter_map(|node| node.view_changed_at).max().max(self.truth_changed_at).unwrap_or(now)
+        let views = up.filter_map(|node| node.view_changed_at).max();
+        views.max(self.rings_agreed_at()).max(self.truth_changed_at).unwrap_or(now)
     }
 
     /// Notes the moment of agreement, and tells when members begin or cease to agree.
@@ -229,8 +271,13 @@ impl Network {
         }
         // Cheap first: this runs at every observation, and most leave everything as it was.
         let agree = self.agreeing == self.up.count() && self.members_agree();
-        if agree && self.books.outstanding() == 0 && self.settled.is_none_or(|(at, _)| at != self.truth_changed_at) {
-            let reached = self.agreed_at(now).max(self.books.last_arrival());
+        let whole_at = self.whole_at(now);
+        if agree
+            && whole_at.is_some()
+            && self.books.outstanding() == 0
+            && self.settled.is_none_or(|(at, _)| at != self.truth_changed_at)
+        {
+            let reached = self.agreed_at(now).max(self.books.last_arrival()).max(whole_at.unwrap_or_default());
             self.settled = Some((self.truth_changed_at, self.truth_changed_at.map(|change| reached.since(change))));
         }
         match (self.told_agreement, agree) {
@@ -262,14 +309,19 @@ fn nodes_text(count: u32) -> String {
     if count == 1 { "1 node".into() } else { format!("{count} nodes") }
 }
 
-fn detail(node: &Node) -> Detail {
-    Detail {
-        name: node.name.clone(),
-        address: node.address.map(|address| format!("http://{address}")),
-        state: node.state,
-        members: node.view.members,
-        agrees: node.agrees,
-        rss_bytes: node.load.as_ref().map(|load| load.rss_bytes),
-        messages: node.messages,
+impl Network {
+    fn detail(&self, node: &Node) -> Detail {
+        let stock = self.stock(&node.name);
+        Detail {
+            name: node.name.clone(),
+            address: node.address.map(|address| format!("http://{address}")),
+            state: node.state,
+            members: node.view.members,
+            agrees: node.agrees,
+            keys: stock.map(|counts| counts.keys),
+            disk: stock.map(|counts| counts.disk),
+            rss_bytes: node.load.as_ref().map(|load| load.rss_bytes),
+            messages: node.messages,
+        }
     }
 }

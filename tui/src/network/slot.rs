@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use super::{
     Node,
     bits::Bits,
+    keys::Stock,
     overlay::{LOADS_KEPT, Payloads},
     story::Story,
 };
@@ -90,6 +91,8 @@ pub(super) struct Observer {
     /// Its payload counters at its last load reports, oldest first.
     pub(super) payloads: VecDeque<Payloads>,
     pub(super) cpu_percent: Option<f32>,
+    /// Its part of the key-value store.
+    pub(super) stock: Stock,
 }
 
 impl Observer {
@@ -112,6 +115,7 @@ impl Observer {
             load: None,
             payloads: VecDeque::new(),
             cpu_percent: None,
+            stock: Stock::default(),
         }
     }
 
@@ -172,6 +176,8 @@ pub(super) struct Slot {
     pub(super) told: Told,
     /// What happened to it, as everybody says.
     pub(super) story: Story,
+    /// The life in which it told which keys it holds.
+    pub(super) told_life: Option<Epoch>,
 }
 
 impl Slot {
@@ -188,6 +194,7 @@ impl Slot {
             suspecters: 0,
             told: Told::default(),
             story: Story::default(),
+            told_life: None,
         }
     }
 

@@ -1,9 +1,9 @@
 //! The numbers of `status --json` (contract §3) and the verdict in one word.
 
-use p2pnet_shared::{NetworkName, NodeName};
+use p2pnet_shared::{NetworkName, NodeName, telemetry::DiskState};
 use serde::Serialize;
 
-use super::{FaultState, OverlayCounts, Ways};
+use super::{FaultState, OverlayCounts, RingCounts, Ways};
 use crate::cluster::UnitState;
 
 /// One word for how the network is; the first that applies, top to bottom.
@@ -46,6 +46,8 @@ pub struct Summary {
     pub nodes: NodeCounts,
     /// Nodes' views against the truth.
     pub members: MemberCounts,
+    /// The ring, and the copies of keys.
+    pub ring: RingCounts,
     /// Broadcasts.
     pub messages: MessageCounts,
     /// What is wrong on purpose now, oldest first; a paused node is counted in `nodes`.
@@ -119,6 +121,10 @@ pub struct Detail {
     pub members: u32,
     /// Whether its view equals the truth.
     pub agrees: bool,
+    /// Keys it holds, by its own word.
+    pub keys: Option<u64>,
+    /// How its disk takes writes.
+    pub disk: Option<DiskState>,
     /// Resident memory, bytes.
     pub rss_bytes: Option<u64>,
     /// Broadcasts delivered to it in this life.

@@ -15,16 +15,16 @@ use crate::cluster::{Role, Truth, Unit, UnitState};
 mod faults;
 
 /// A network being told things, with its clock.
-struct Told {
-    network: Network,
-    now: u64,
+pub(super) struct Told {
+    pub(super) network: Network,
+    pub(super) now: u64,
 }
 
-fn name(number: u32) -> NodeName {
+pub(super) fn name(number: u32) -> NodeName {
     NodeName::numbered(number)
 }
 
-fn unit(number: u32, state: UnitState, since: u64) -> Unit {
+pub(super) fn unit(number: u32, state: UnitState, since: u64) -> Unit {
     Unit { name: name(number), role: Role::Node, state, address: None, since: Some(UnixMillis(since)) }
 }
 
@@ -48,7 +48,7 @@ fn delivery(id: &MessageId, at: u64, path: &[u32]) -> Delivery {
 
 impl Told {
     /// `nodes` nodes that started at 1 s, see each other since 3 s, and are caught up with at 20 s.
-    fn of(nodes: u32) -> Self {
+    pub(super) fn of(nodes: u32) -> Self {
         let mut told = Self { network: Network::new("lab".parse().unwrap(), "process"), now: 20_000 };
         told.truth(Truth::Listed((1..=nodes).map(|n| unit(n, UnitState::Up, 1_000)).collect()));
         for n in 1..=nodes {
@@ -58,25 +58,25 @@ impl Told {
         told
     }
 
-    fn truth(&mut self, truth: Truth) -> Vec<Change> {
+    pub(super) fn truth(&mut self, truth: Truth) -> Vec<Change> {
         self.observe(Observation::Truth(truth))
     }
 
-    fn feed(&mut self, line: FeedLine) -> Vec<Change> {
+    pub(super) fn feed(&mut self, line: FeedLine) -> Vec<Change> {
         self.observe(Observation::Feed(line))
     }
 
-    fn observe(&mut self, observation: Observation) -> Vec<Change> {
+    pub(super) fn observe(&mut self, observation: Observation) -> Vec<Change> {
         let changes = self.network.observe(UnixMillis(self.now), observation);
         self.network.check();
         changes
     }
 
-    fn says(&mut self, node: u32, report: Report) -> Vec<Change> {
+    pub(super) fn says(&mut self, node: u32, report: Report) -> Vec<Change> {
         self.feed(FeedLine::Report { node: name(node), report })
     }
 
-    fn joins(&mut self, node: u32, epoch: u64, view: &[u32], view_at: u64) {
+    pub(super) fn joins(&mut self, node: u32, epoch: u64, view: &[u32], view_at: u64) {
         let addr = "10.0.0.1:5000".parse().unwrap();
         self.says(node, Report::Hello { id: uuid::Uuid::nil(), epoch: Epoch(epoch), addr });
         let members = view.iter().filter(|n| **n != node).map(|n| row(*n, Status::Alive)).collect();
@@ -84,22 +84,29 @@ impl Told {
         self.says(node, view_of(view, view_at));
     }
 
-    fn learns(&mut self, node: u32, kind: MemberEventKind, member: u32, status: Status, at: u64) -> Vec<Change> {
+    pub(super) fn learns(
+        &mut self,
+        node: u32,
+        kind: MemberEventKind,
+        member: u32,
+        status: Status,
+        at: u64,
+    ) -> Vec<Change> {
         self.now = self.now.max(at);
         self.says(node, Report::Member { event: event(kind, member, status, None), at: UnixMillis(at) })
     }
 
-    fn has(&mut self, node: u32, id: &MessageId, at: u64, path: &[u32]) -> Vec<Change> {
+    pub(super) fn has(&mut self, node: u32, id: &MessageId, at: u64, path: &[u32]) -> Vec<Change> {
         self.now = self.now.max(at);
         self.says(node, Report::Delivered(delivery(id, at, path)))
     }
 
-    fn dies(&mut self, node: u32, at: u64) -> Vec<Change> {
+    pub(super) fn dies(&mut self, node: u32, at: u64) -> Vec<Change> {
         self.now = self.now.max(at);
         self.truth(Truth::Changed(unit(node, UnitState::Dead, at)))
     }
 
-    fn summary(&self) -> super::Summary {
+    pub(super) fn summary(&self) -> super::Summary {
         self.network.summary(UnixMillis(self.now))
     }
 }
@@ -109,7 +116,7 @@ fn view_of(names: &[u32], at: u64) -> Report {
     Report::View { digest: names.iter().collect(), at: UnixMillis(at) }
 }
 
-fn kinds(changes: &[Change]) -> Vec<ChangeKind> {
+pub(super) fn kinds(changes: &[Change]) -> Vec<ChangeKind> {
     changes.iter().map(|change| change.kind).collect()
 }
 
@@ -497,6 +504,7 @@ impl Network {
             assert_eq!(node.agrees, agrees(&node), "{}", node.name);
         }
         assert_eq!(self.agreeing as usize, self.nodes().filter(|node| node.agrees).count());
+        self.keys.account_check();
         self.books.check();
     }
 }

@@ -93,6 +93,7 @@ impl Network {
             self.truth_changed_at = self.truth_changed_at.max(Some(now));
         }
         self.change_fate(now, slot, Fate::Gone, None);
+        self.forget_keys(slot);
         changes.push(Change::of(now, ChangeKind::Removed, name, "removed"));
         self.tell_last_survivor(now, slot, changes);
     }
@@ -106,12 +107,14 @@ impl Network {
             if is_former {
                 self.uncount(slot);
                 self.slots[slot].observer = None;
+                self.stand(slot);
             }
         }
         if before != fate {
             self.slots[slot].fate_since = stamp.unwrap_or(now);
             self.slots[slot].fate_seen = now;
             self.set_fate(slot, fate);
+            self.on_fate(slot, before, stamp.unwrap_or(now));
             if self.slots[slot].row.is_none() {
                 self.books.set_eligible(slot, None);
             }

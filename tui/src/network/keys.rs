@@ -1,0 +1,535 @@
+//! The key-value store as its nodes report it: who holds what, who agrees on the ring, and what is short of copies.
+//!
+//! ```text
+//! Report::Ring ──▶ Stock.ring     ┐
+//! Report::Keys ──▶ Stock.counts   ├─▶ RingCounts   `status`, `status --json`, the top lines, the ring pane
+//! Report::Held ──▶ keys/account   │
+//! engine's word ─▶ keys/rings     ┘─▶ keys/repair  "keys are short of copies", "every key has its copies again"
+//! ```
+//! Placement and liveness are judged by the engine's word, as everywhere here: the ring is that of the names that are up,
+//! and a copy is live if its node is up and has told of it in its present life. Copies on paused nodes are neither live nor
+//! lost and are counted by themselves. What is known of copies are places and hashes, never keys or values.
+//!
+//! Nodes that hold more than their telemetry carries tell a sample of their keys. Then everything that is counted by key is
+//! scaled up and [`RingCounts::estimated`] says so; what a node counts itself (keys held, bytes) is exact all the same.
+//!
+//! What always holds: a key that was told is in exactly one of the classes none, one, two, three and more live copies;
+//! numbers of a feed that is lost or not yet told whole are the last ones known, and the verdict says that they are.
+
+use std::sync::Arc;
+
+use p2pnet_shared::{
+    NodeName, UnixMillis,
+    ring::{Place, Ring, RingDigest},
+    telemetry::{DiskState, HeldKey, KeyCounts, Moving},
+};
+use serde::Serialize;
+
+use super::{Change, Network, bits::Bits, slot::Fate};
+
+mod account;
+mod repair;
+mod rings;
+#[cfg(test)]
+mod tests;
+
+use account::{Account, Meant, Standing};
+use repair::Repair;
+use rings::Rings;
+
+/// Copies a key is to have, where there are as many nodes (`n`).
+pub const COPIES: u8 = 3;
+/// Ways of copies kept of one node; a node tells of 16.
+const MOVING_MAX: usize = 16;
+/// Keys per node below which the spread of keys says more about chance than about the ring.
+const KEYS_TO_JUDGE: u64 = 10;
+
+/// Everything that is known of the store, network-wide.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Keys {
+    account: Account,
+    rings: Rings,
+    repair: Repair,
+    /// Nodes that are up and whose ring is the right one.
+    agreeing: u32,
+    /// Nodes that have told a ring in the life they are in.
+    told: u32,
+    /// Something about a ring changed since they were counted.
+    is_stale: bool,
+    /// Keys were short of copies when it was last looked.
+    was_short: bool,
+    /// When they ceased to be.
+    whole_at: UnixMillis,
+}
+
+impl Keys {
+    #[cfg(test)]
+    pub(super) fn account_check(&self) {
+        self.account.check();
+    }
+
+    /// A view or a ring changed, so that rings are to be judged anew.
+    pub(super) fn doubt_rings(&mut self) {
+        self.is_stale = true;
+    }
+}
+
+/// One node's part of the store by its own word, in one life.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Stock {
+    ring: Option<(RingDigest, UnixMillis)>,
+    /// Its numbers, and when they came.
+    counts: Option<(UnixMillis, KeyCounts)>,
+    /// Whether it has begun to tell which keys it holds.
+    has_told: bool,
+    /// Bytes it sent for repair each second, between its last two reports.
+    bytes_per_second: u64,
+    /// Its ring is the one that follows from the members there are.
+    agrees: bool,
+}
+
+/// What one node holds, for a table of owners.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct NodeKeys {
+    /// Its numbers by its own last word; all zero while it has told none.
+    pub counts: KeyCounts,
+    /// Whether it has told them, in the life it is in.
+    pub told: bool,
+    /// It is up, and its link to the gateway stands: the numbers are those of now.
+    pub live: bool,
+    /// Its share of the hash space among the nodes that are up, 0 to 1; 0 for one that is not.
+    pub share: f64,
+    /// Its ring by its own word.
+    pub ring: Option<RingDigest>,
+    /// Whether that is the ring of the members there are.
+    pub ring_agrees: bool,
+    /// Bytes it sends each second for repair and hand-over, lately.
+    pub bytes_per_second: u64,
+}
+
+/// Copies on their way from one node to another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Movement {
+    /// Who gives.
+    pub from: NodeName,
+    /// To whom.
+    pub to: NodeName,
+    /// Keys left.
+    pub keys: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Where the copies of one key are. Each node is in one of the lists, in the order people count.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Copies {
+    /// Live, and of the current version.
+    pub live: Vec<NodeName>,
+    /// Live, but of another version.
+    pub stale: Vec<NodeName>,
+    /// On a paused node.
+    pub paused: Vec<NodeName>,
+    /// On a node that is down.
+    pub down: Vec<NodeName>,
+}
+
+/// `ring` of `status --json` (contract §3), and more.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct RingCounts {
+    /// Nodes that are up and see the ring of the members there are.
+    pub agree: u32,
+    /// Keys of which a copy is known, on whichever node.
+    pub keys: u64,
+    /// Those with fewer live copies than they are to have (three, or as many as nodes are up).
+    pub under_replicated: u64,
+    /// Those of which no copy is live and none is on a paused node either.
+    pub unreachable: u64,
+    /// Most keys on one node over the mean of all; see `max_over_mean_of`. `null` without nodes.
+    pub max_over_mean: Option<f64>,
+    /// `keys`, or `shares` of the hash space while there are fewer than ten keys a node.
+    pub max_over_mean_of: &'static str,
+    /// Keys by number of live copies: none, one, two, three or more.
+    pub copies: [u64; 4],
+    /// Keys whose only reachable-again copies are on paused nodes; they are in `copies[0]` and not in `unreachable`.
+    pub on_paused: u64,
+    /// Keys short of copies because they were written in the last two seconds.
+    pub writing: u64,
+    /// Copies a key is to have now.
+    pub wanted: u8,
+    /// Copies held by nodes that are not to hold them, until those have them who are.
+    pub misplaced: u64,
+    /// Keys with more than one sibling, as far as the nodes that hold them count them.
+    pub conflicts: u64,
+    /// Keys that nodes hold, over all nodes that are up: each key about three times.
+    pub held: u64,
+    /// Bytes of keys and values, over all nodes that are up.
+    pub bytes: u64,
+    /// What repair and hand-over still have to send.
+    pub moving: MovingCounts,
+    /// How long it last took from the last end of a node to every key having its copies again; `null` before the first.
+    pub repair_window_ms: Option<u64>,
+    /// Since when keys are short of copies, while they are.
+    pub repairing_for_ms: Option<u64>,
+    /// Nodes whose disk is full or broken.
+    pub disks: Vec<DiskTrouble>,
+    /// The counts of keys are scaled up from a sample.
+    pub estimated: bool,
+    /// Virtual nodes of each member.
+    pub vnodes: u16,
+    /// The ring of the nodes that are up, sixteen hexadecimal digits.
+    pub digest: String,
+}
+
+/// What repair and hand-over still have to send, over all nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct MovingCounts {
+    /// From one node to another.
+    pub ways: u32,
+    /// Keys left.
+    pub keys: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Bytes sent each second lately.
+    pub bytes_per_second: u64,
+}
+
+/// A disk that does not take writes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DiskTrouble {
+    /// Whose.
+    pub node: NodeName,
+    /// How it is.
+    pub disk: DiskState,
+}
+
+impl RingCounts {
+    /// Whether every key has the copies it is to have.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.under_replicated == 0
+    }
+}
+
+impl Network {
+    /// How many virtual nodes each member has, by the network's record. Without it the number is learnt from the nodes.
+    pub fn expect_vnodes(&mut self, vnodes: u16) {
+        self.keys.rings.set_vnodes(vnodes);
+        self.keys.is_stale = true;
+    }
+
+    /// The ring of the nodes that are up by the engine's word.
+    #[must_use]
+    pub fn ring(&self) -> &Arc<Ring> {
+        self.keys.rings.ring()
+    }
+
+    /// What a node holds; `None` for a name that never reported and is no node.
+    #[must_use]
+    pub fn node_keys(&self, name: &NodeName) -> Option<NodeKeys> {
+        let slot = &self.slots[*self.index.get(name)?];
+        let up = slot.fate == Fate::Up;
+        let Some(observer) = &slot.observer else {
+            let share = self.keys.rings.share(name).filter(|_| up).unwrap_or(0.0);
+            return Some(NodeKeys { share, ..NodeKeys::default() });
+        };
+        let stock = &observer.stock;
+        Some(NodeKeys {
+            counts: stock.counts.as_ref().map(|(_, counts)| counts.clone()).unwrap_or_default(),
+            told: stock.counts.is_some(),
+            live: up && observer.linked,
+            share: self.keys.rings.share(name).filter(|_| up).unwrap_or(0.0),
+            ring: stock.ring.map(|(digest, _)| digest),
+            ring_agrees: up && stock.agrees,
+            bytes_per_second: stock.bytes_per_second,
+        })
+    }
+
+    /// A node's numbers by its own word, if it told any in the life it is in.
+    pub(super) fn stock(&self, name: &NodeName) -> Option<&KeyCounts> {
+        let stock = &self.slots[*self.index.get(name)?].observer.as_ref()?.stock;
+        stock.counts.as_ref().map(|(_, counts)| counts)
+    }
+
+    /// The nodes that are up and whose ring is known to be another than it ought to be, in the order people count.
+    pub fn other_rings(&self) -> impl Iterator<Item = &NodeName> {
+        self.order.iter().map(|slot| &self.slots[*slot]).filter_map(|slot| {
+            let stock = &slot.observer.as_ref()?.stock;
+            (slot.fate == Fate::Up && stock.ring.is_some() && !stock.agrees).then_some(&slot.name)
+        })
+    }
+
+    /// Copies on their way between nodes, by the word of those that are up and send them; the most keys first.
+    #[must_use]
+    pub fn movements(&self) -> Vec<Movement> {
+        let up = self.order.iter().map(|slot| &self.slots[*slot]).filter(|slot| slot.fate == Fate::Up);
+        let mut all: Vec<Movement> = up
+            .filter_map(|slot| Some((slot, slot.observer.as_ref().filter(|o| o.linked)?.stock.counts.as_ref()?)))
+            .flat_map(|(slot, (_, counts))| {
+                counts.moving.iter().map(|Moving { to, keys, bytes }| Movement {
+                    from: slot.name.clone(),
+                    to: to.clone(),
+                    keys: *keys,
+                    bytes: *bytes,
+                })
+            })
+            .collect();
+        all.sort_by(|a, b| (b.keys, &a.from, &a.to).cmp(&(a.keys, &b.from, &b.to)));
+        all
+    }
+
+    /// Where the copies of the key at `place` are; empty lists for one nobody told of (or that is outside the sample).
+    #[must_use]
+    pub fn copies(&self, place: Place) -> Copies {
+        let mut copies = Copies::default();
+        let Some(key) = self.keys.account.key(place.0) else { return copies };
+        for copy in &key.copies {
+            let list = match self.keys.account.standing(copy.slot) {
+                Standing::Live if copy.version == key.current => &mut copies.live,
+                Standing::Live => &mut copies.stale,
+                Standing::Paused => &mut copies.paused,
+                Standing::Down => &mut copies.down,
+            };
+            list.push(self.slots[usize::from(copy.slot)].name.clone());
+        }
+        for list in [&mut copies.live, &mut copies.stale, &mut copies.paused, &mut copies.down] {
+            list.sort_by(|a, b| a.display_order().cmp(&b.display_order()));
+        }
+        copies
+    }
+
+    /// Places of keys that have fewer live copies than they are to have, and how many they have: `most` of them at most,
+    /// the most endangered first. Costs a pass over all keys when there are any, and nothing otherwise.
+    #[must_use]
+    pub fn short_places(&self, most: usize) -> Vec<(Place, u8)> {
+        let wanted = self.copies_wanted();
+        if self.short(true) == 0 {
+            return Vec::new();
+        }
+        let keys = self.keys.account.keys().filter(|(_, key)| key.class.counted && key.class.live < wanted);
+        let mut all: Vec<(Place, u8)> = keys.map(|(place, key)| (Place(place), key.class.live)).collect();
+        all.sort_unstable_by_key(|(place, live)| (*live, *place));
+        all.truncate(most);
+        all
+    }
+
+    /// The store's numbers as of `now`.
+    #[must_use]
+    pub fn ring_counts(&self, now: UnixMillis) -> RingCounts {
+        let Keys { account, rings, repair, agreeing, .. } = &self.keys;
+        let (level, seen) = (account.level(), account.histogram());
+        let scaled = |count: u64| count << level.min(32);
+        let mut counts = RingCounts {
+            agree: *agreeing,
+            keys: scaled(seen.live.iter().sum()),
+            under_replicated: scaled(self.short(true)),
+            unreachable: scaled(seen.live[0].saturating_sub(seen.waiting)),
+            copies: seen.live.map(scaled),
+            on_paused: scaled(seen.waiting),
+            writing: scaled(self.short(true) - self.short(false)),
+            wanted: self.copies_wanted(),
+            max_over_mean_of: "shares",
+            repair_window_ms: repair.last_ms(),
+            repairing_for_ms: repair.running_ms(now),
+            estimated: level > 0,
+            vnodes: rings.ring().vnodes(),
+            digest: rings.digest().to_string(),
+            ..RingCounts::default()
+        };
+        let (mut most, mut nodes, mut conflicts) = (0, 0, 0);
+        for slot in self.order.iter().map(|slot| &self.slots[*slot]).filter(|slot| slot.fate == Fate::Up) {
+            let Some((stock, told)) =
+                slot.observer.as_ref().and_then(|o| Some((&o.stock, &o.stock.counts.as_ref()?.1)))
+            else {
+                continue;
+            };
+            nodes += 1;
+            most = most.max(told.keys);
+            counts.held = counts.held.saturating_add(told.keys);
+            counts.bytes = counts.bytes.saturating_add(told.bytes);
+            counts.misplaced = counts.misplaced.saturating_add(told.misplaced);
+            conflicts = told.conflicts.saturating_add(conflicts);
+            for way in &told.moving {
+                counts.moving.ways += 1;
+                counts.moving.keys = counts.moving.keys.saturating_add(way.keys);
+                counts.moving.bytes = counts.moving.bytes.saturating_add(way.bytes);
+            }
+            if !told.moving.is_empty() {
+                let rate = &mut counts.moving.bytes_per_second;
+                *rate = rate.saturating_add(stock.bytes_per_second);
+            }
+            if told.disk != DiskState::Fine {
+                counts.disks.push(DiskTrouble { node: slot.name.clone(), disk: told.disk });
+            }
+        }
+        // Each key with siblings is counted by each of its holders.
+        counts.conflicts = conflicts.div_ceil(u64::from(counts.wanted.max(1)));
+        if nodes > 0 && counts.held >= nodes * KEYS_TO_JUDGE {
+            counts.max_over_mean_of = "keys";
+            counts.max_over_mean = Some(rounded(most as f64 * nodes as f64 / counts.held as f64));
+        } else {
+            counts.max_over_mean = rings.max_over_mean().map(rounded);
+        }
+        counts
+    }
+
+    /// How many copies a key is to have now: three, or as many as nodes are up.
+    fn copies_wanted(&self) -> u8 {
+        u8::try_from(self.up.count()).unwrap_or(u8::MAX).min(COPIES)
+    }
+
+    /// Keys with fewer live copies than they are to have, in the sample; those that are being written only if `young`.
+    pub(super) fn short(&self, young: bool) -> u64 {
+        let seen = self.keys.account.histogram();
+        let few = |counts: [u64; account::CLASSES]| -> u64 {
+            counts[..usize::from(self.copies_wanted()).min(account::CLASSES)].iter().sum()
+        };
+        if young { few(seen.live) } else { few(seen.live) - few(seen.young) }
+    }
+}
+
+/// Taking in what nodes say of the store.
+impl Network {
+    pub(super) fn on_ring(&mut self, slot: usize, digest: RingDigest, at: UnixMillis) {
+        let Some(observer) = &mut self.slots[slot].observer else { return };
+        observer.stock.ring = Some((digest, at));
+        self.keys.is_stale = true;
+    }
+
+    pub(super) fn on_keys(&mut self, now: UnixMillis, slot: usize, mut told: KeyCounts, changes: &mut Vec<Change>) {
+        told.moving.truncate(MOVING_MAX);
+        let is_news = self.feed.complete;
+        let Some(observer) = &mut self.slots[slot].observer else { return };
+        let (epoch, stock) = (observer.epoch, &mut observer.stock);
+        let before = stock.counts.take();
+        if let Some((at, counts)) = &before {
+            let (passed, sent) = (now.since(*at), told.repair_bytes.saturating_sub(counts.repair_bytes));
+            // Two reports of one history arrive together: a rate over no time at all is not known.
+            if passed >= 200 {
+                stock.bytes_per_second = sent.saturating_mul(1_000) / passed;
+            }
+        }
+        let disk = (before.as_ref().map_or(DiskState::Fine, |(_, counts)| counts.disk), told.disk);
+        if told.keys == 0 && told.tombstones == 0 && !stock.has_told {
+            // An empty store has no keys to tell of: what a former life held is gone.
+            stock.has_told = true;
+            self.slots[slot].told_life = Some(epoch);
+            self.keys.account.forget(slot);
+            self.stand(slot);
+        }
+        let name = self.slots[slot].name.clone();
+        self.keys.repair.follow_moves(now, &name, &told.moving);
+        if let Some(observer) = &mut self.slots[slot].observer {
+            observer.stock.counts = Some((now, told));
+        }
+        if is_news {
+            changes.extend(repair::disk_change(now, &name, disk.0, disk.1));
+        }
+    }
+
+    pub(super) fn on_held(&mut self, now: UnixMillis, slot: usize, anew: bool, sampled: u8, keys: &[HeldKey]) {
+        let of = &mut self.slots[slot];
+        let Some(observer) = &mut of.observer else { return };
+        let same_life = of.told_life == Some(observer.epoch);
+        (of.told_life, observer.stock.has_told) = (Some(observer.epoch), true);
+        if anew || !same_life {
+            self.keys.account.anew(now, slot, same_life);
+        }
+        let meant = if anew || !self.feed.complete { Meant::History } else { Meant::News };
+        if self.keys.account.hold(now, slot, sampled, keys, meant) {
+            self.truth_changed_at = self.truth_changed_at.max(Some(now));
+        }
+        self.stand(slot);
+    }
+
+    /// Lets the copies of a node count as it stands by the engine's word.
+    pub(super) fn stand(&mut self, slot: usize) {
+        let of = &self.slots[slot];
+        let is_told = of.observer.as_ref().is_some_and(|observer| of.told_life == Some(observer.epoch));
+        let standing = match of.fate {
+            Fate::Up if is_told => Standing::Live,
+            Fate::Between if is_told => Standing::Paused,
+            Fate::Up | Fate::Between | Fate::Gone => Standing::Down,
+        };
+        self.keys.account.stand(slot, standing);
+    }
+
+    /// A name came up or went, for the ring and for the copies it has.
+    pub(super) fn on_fate(&mut self, slot: usize, before: Fate, at: UnixMillis) {
+        let fate = self.slots[slot].fate;
+        self.keys.rings.set(&self.slots[slot].name, fate == Fate::Up);
+        self.keys.is_stale = true;
+        if before == Fate::Up {
+            self.keys.repair.node_went(at);
+        }
+        self.stand(slot);
+    }
+
+    /// Its unit is gone, and with it everything it had.
+    pub(super) fn forget_keys(&mut self, slot: usize) {
+        self.slots[slot].told_life = None;
+        self.keys.account.forget(slot);
+        self.stand(slot);
+    }
+
+    /// Time passed and reports came: rings are judged, and what happened to copies is told.
+    pub(super) fn follow_keys(&mut self, now: UnixMillis, changes: &mut Vec<Change>) {
+        self.keys.account.tick(now);
+        if self.keys.is_stale {
+            self.keys.is_stale = false;
+            if self.keys.rings.is_behind() {
+                self.keys.rings.catch_up();
+            }
+            self.judge_rings();
+        }
+        self.tell_keys(now, changes);
+    }
+
+    fn judge_rings(&mut self) {
+        let Self { slots, keys, .. } = self;
+        (keys.agreeing, keys.told) = (0, 0);
+        for at in 0..slots.len() {
+            let agrees_on_members = slots[at].row.as_ref().is_some_and(|row| row.agrees);
+            let Some(observer) = &slots[at].observer else { continue };
+            let Some((said, _)) = observer.stock.ring else { continue };
+            let (view, alive) = (observer.digest, &observer.alive);
+            let agrees = agrees_on_members && keys.rings.is_right(view, said, || names(slots, alive));
+            keys.told += 1;
+            keys.agreeing += u32::from(agrees);
+            if let Some(observer) = &mut slots[at].observer {
+                observer.stock.agrees = agrees;
+            }
+        }
+    }
+
+    /// Whether every node that is up agrees on the ring. A network whose nodes tell of no ring has no store, and nothing
+    /// to agree on.
+    pub(super) fn rings_agree(&self) -> bool {
+        self.keys.told == 0 || self.keys.agreeing == self.up.count()
+    }
+
+    /// Since when every key has the copies it is to have; `None` while one has not. Copies have no stamp: it is when we
+    /// were told, and 0 if they had them when we began to listen.
+    pub(super) fn whole_at(&mut self, now: UnixMillis) -> Option<UnixMillis> {
+        let is_short = self.short(true) > 0;
+        if self.keys.was_short && !is_short {
+            self.keys.whole_at = now;
+        }
+        self.keys.was_short = is_short;
+        (!is_short).then_some(self.keys.whole_at)
+    }
+
+    /// When rings last changed, of the nodes that are up.
+    pub(super) fn rings_agreed_at(&self) -> Option<UnixMillis> {
+        let up = self.slots.iter().filter(|slot| slot.fate == Fate::Up);
+        up.filter_map(|slot| slot.observer.as_ref()?.stock.ring.map(|(_, at)| at)).max()
+    }
+}
+
+fn names(slots: &[super::slot::Slot], of: &Bits) -> Vec<NodeName> {
+    of.iter().map(|slot| slots[slot].name.clone()).collect()
+}
+
+/// Two decimals are what such a number is good for.
+fn rounded(number: f64) -> f64 {
+    (number * 100.0).round() / 100.0
+}
