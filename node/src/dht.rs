@@ -9,16 +9,35 @@
 //!                       └──Read──▶ replicas, r answers ──▶ newest versions, read repair
 //! ```
 
+mod calls;
 mod config;
+mod coordinator;
+mod forward;
+mod peers;
+mod read;
+mod replica;
+mod store;
+#[cfg(test)]
+mod tests;
+mod version;
+
+use std::collections::BTreeMap;
 
 use p2pnet_shared::{
-    Epoch, Key, NodeName,
-    ring::Ring,
-    telemetry::{KeyCounts, KeyEvent},
-    wire::dht::{Entry, Operation, Packet, Refusal, Value},
+    Epoch, Key, NodeName, UnixMillis,
+    ring::{Place, Ring},
+    telemetry::{HeldKey, KeyCounts, KeyEvent},
+    wire::dht::{Actor, Entry, Message, Operation, Packet, Refusal, Value},
 };
+use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 
 pub use self::config::Config;
+use self::{
+    calls::{Call, Calls, LOOK},
+    peers::Peers,
+    replica::Waiter,
+    store::{Seen, Store},
+};
 use crate::time::Millis;
 
 /// A question of one of our own users, until it is answered.
@@ -175,10 +194,10 @@ pub enum Effect {
 /// What a timer is for. A stale one does no harm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Timer {
-    /// An operation or call has waited long enough for something.
-    Call {
-        /// Which.
-        call: u64,
+    /// What is under way is looked over.
+    Calls,
+    /// Once a second: have we slept, is there something to drop, will the disk have it now?
+    Tick {
         /// When it was to fire.
         due: Millis,
     },
@@ -189,31 +208,337 @@ pub enum Timer {
     },
 }
 
+/// How often [`Timer::Tick`] goes off; by so much too late, and this node has slept.
+const TICK: Millis = Millis(1_000);
+/// Tombstones dropped at a tick.
+const EXPIRE_MAX: usize = 1_000;
+
 /// Everything one node knows of keys.
 #[derive(Debug)]
 pub struct State {
     me: NodeName,
+    epoch: Epoch,
     config: Config,
+    now: Millis,
+    rng: Xoshiro256PlusPlus,
     ring: Ring,
+    /// How many members the ring ever had in this life: a node that was never one of more than one is a network of one.
+    most: usize,
+    store: Store,
+    peers: Peers,
+    calls: Calls,
+    /// Who waits for a batch, and how many they are without our own.
+    waiting: BTreeMap<u64, Vec<Waiter>>,
+    waiters: usize,
+    /// As whom we write, and how often we have.
+    era: u64,
+    count: u64,
+    /// Where our clock began.
+    clock_at_start: u64,
+    tick_due: Millis,
 }
 
 impl State {
     /// The store of the node `me` in the life `epoch`, with what its disk held. `seed` makes all its chance.
     #[must_use]
-    pub fn new(me: NodeName, _epoch: Epoch, config: Config, _seed: u64, _held: Vec<Entry>) -> Self {
+    pub fn new(me: NodeName, epoch: Epoch, config: Config, seed: u64, held: Vec<Entry>) -> Self {
+        let store = Store::new(config.bytes_max, config.tombstone_life, held);
+        Self::with(me, epoch, config, seed, store)
+    }
+
+    /// The store of a node whose disk cannot be read: it holds nothing and says so, and does for its users what it can do
+    /// through others.
+    #[must_use]
+    pub fn broken(me: NodeName, epoch: Epoch, config: Config, seed: u64) -> Self {
+        Self::with(me, epoch, config, seed, Store::broken())
+    }
+
+    fn with(me: NodeName, epoch: Epoch, config: Config, seed: u64, store: Store) -> Self {
         let ring = Ring::of(config.vnodes, [me.clone()]);
-        Self { me, config, ring }
+        Self {
+            epoch,
+            now: Millis(0),
+            rng: Xoshiro256PlusPlus::seed_from_u64(seed),
+            ring,
+            most: 1,
+            store,
+            peers: Peers::default(),
+            calls: Calls::new(epoch),
+            waiting: BTreeMap::new(),
+            waiters: 0,
+            era: epoch.0.saturating_mul(1 << 16),
+            count: 0,
+            // 48 bits of it: two lives' clocks fall within a minute of each other once in four billion.
+            clock_at_start: version::mix(epoch.0) >> 16,
+            tick_due: Millis(u64::MAX),
+            me,
+            config,
+        }
     }
 
     /// Begins. To be called once, before anything else.
-    pub fn start(&mut self, _now: Millis, _effects: &mut Vec<Effect>) {}
+    pub fn start(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        self.now = now;
+        self.set_tick(effects);
+        self.finish(0, effects);
+    }
 
     /// Takes one input and says what is to be done about it.
-    pub fn handle(&mut self, _now: Millis, input: Input, effects: &mut Vec<Effect>) {
-        if let Input::Asked { id, .. } = input {
-            let wanted = self.config.w;
-            effects.push(Effect::Answer { id, answer: Answer::TooFew { reached: 0, wanted } });
+    pub fn handle(&mut self, now: Millis, input: Input, effects: &mut Vec<Effect>) {
+        let before = effects.len();
+        self.now = self.now.max(now);
+        if self.now - self.tick_due > TICK {
+            // Whoever slept may have missed what others acknowledged.
+            self.doubt(effects);
+            self.set_tick(effects);
         }
+        match input {
+            Input::MemberUp { name, epoch } => self.on_member_up(name, epoch, effects),
+            Input::MemberDown { name } => self.on_member_down(&name, effects),
+            Input::MemberSuspected { name, suspected } => self.peers.suspected(&name, suspected),
+            Input::Asked { id, request } => self.on_asked(id, request, effects),
+            Input::Received { from, packet } => self.on_received(from, packet, effects),
+            Input::Unreachable { peer } => self.on_unreachable(&peer, effects),
+            Input::Persisted { batch } => {
+                self.store.on_persisted(batch);
+                self.on_batch(batch, Ok(()), effects);
+            }
+            Input::NotPersisted { batch, why } => {
+                self.store.on_not_persisted(batch, why);
+                self.on_batch(batch, Err(why), effects);
+            }
+            Input::TimerFired(Timer::Calls) => self.on_look(effects),
+            Input::TimerFired(Timer::Tick { due }) => self.on_tick(due, effects),
+            Input::TimerFired(Timer::Repair { .. }) => {}
+        }
+        self.finish(before, effects);
+    }
+
+    fn on_asked(&mut self, id: RequestId, request: Request, effects: &mut Vec<Effect>) {
+        if self.calls.is_full() {
+            return effects.push(Effect::Answer { id, answer: Answer::Refused { why: Refusal::Late, reached: 0 } });
+        }
+        match request {
+            Request::Read(key) => self.on_get(id, key, effects),
+            Request::Write(operation) => self.on_write(id, operation, effects),
+        }
+    }
+
+    fn on_received(&mut self, from: NodeName, packet: Packet, effects: &mut Vec<Effect>) {
+        if from == self.me {
+            return;
+        }
+        self.peers.heard(&from, self.now, packet.clock);
+        match packet.message {
+            Message::Forward { call, hops, valid_until, operation } => {
+                self.on_forward(from, (call, hops, valid_until), operation, effects);
+            }
+            Message::Coordinating { call, acks } => self.on_coordinating(call, &from, acks, effects),
+            Message::Forwarded { call, acks, refused, found } => {
+                self.on_forwarded(call, &from, (acks, refused, found), effects);
+            }
+            Message::Clock { call } => self.send(from, Message::Clocked { call }, effects),
+            Message::Clocked { call } => self.on_clocked(call, &from, effects),
+            Message::Read { call, key } => self.on_read(from, call, &key, effects),
+            Message::Held { call, entry, sure } => self.on_held(call, &from, Some((entry, sure)), effects),
+            Message::Unread { call } => self.on_held(call, &from, None, effects),
+            Message::Merge { call, entry, whole } => self.on_merge(from, call, &entry, whole, effects),
+            Message::Merged { call, refused, sure, more } => {
+                let disk = refused.map_or(Ok(sure), Err);
+                self.on_merged(call, &from, disk, more.filter(version::is_sound).as_ref(), effects);
+            }
+            Message::Repair(_) => {}
+        }
+    }
+
+    /// What a node holds of a key, for a read or for the context of a write; `None` if it cannot say.
+    fn on_held(&mut self, call: u64, from: &NodeName, held: Option<(Option<Entry>, bool)>, effects: &mut Vec<Effect>) {
+        let Some(mut open) = self.calls.take(call) else { return };
+        let gather = match &mut open {
+            Call::Read(read) => Some(&mut read.gather),
+            Call::Write(write) => Self::gathering(write),
+            Call::Forward(_) => None,
+        };
+        let Some(gather) = gather else { return self.calls.put(call, open) };
+        let is_fine = |entry: &Entry| entry.key == gather.found().key && version::is_sound(entry);
+        match held {
+            Some((entry, sure)) if entry.as_ref().is_none_or(is_fine) => gather.on_held(from, entry, sure),
+            _ => gather.on_lost(from, true),
+        }
+        match open {
+            Call::Read(mut read) => {
+                if !self.look_at_read(call, &mut read, effects) {
+                    self.calls.put(call, Call::Read(read));
+                }
+            }
+            Call::Write(write) => self.on_gathered(call, write, effects),
+            Call::Forward(_) => {}
+        }
+    }
+
+    fn on_member_up(&mut self, name: NodeName, epoch: Epoch, effects: &mut Vec<Effect>) {
+        if name == self.me {
+            return self.doubt(effects);
+        }
+        self.peers.up(&name, epoch);
+        self.ring.change([name], []);
+        self.most = self.most.max(self.ring.members().len());
+        self.on_ring_changed();
+    }
+
+    fn on_member_down(&mut self, name: &NodeName, effects: &mut Vec<Effect>) {
+        if *name == self.me {
+            return;
+        }
+        self.peers.down(name);
+        self.lost(name, effects);
+        self.ring.change([], [name]);
+        self.on_ring_changed();
+    }
+
+    fn on_ring_changed(&mut self) {
+        let (ring, me, n) = (&self.ring, &self.me, usize::from(self.config.n));
+        self.store.unmark(|place| ring.walk(ring.arc(place)).take(n).any(|name| name == me));
+    }
+
+    fn on_unreachable(&mut self, peer: &NodeName, effects: &mut Vec<Effect>) {
+        self.peers.avoid(peer, self.now);
+        self.lost(peer, effects);
+    }
+
+    /// What was sent to this node may be lost.
+    fn lost(&mut self, peer: &NodeName, effects: &mut Vec<Effect>) {
+        for call in self.calls.numbers() {
+            match self.calls.take(call) {
+                Some(Call::Read(mut read)) => {
+                    read.gather.on_lost(peer, false);
+                    if !self.look_at_read(call, &mut read, effects) {
+                        self.calls.put(call, Call::Read(read));
+                    }
+                }
+                Some(Call::Write(mut write)) => {
+                    Self::on_copy_lost(&mut write, peer);
+                    self.go_on(call, write, effects);
+                }
+                Some(Call::Forward(forwarding)) => self.on_forward_lost(call, forwarding, peer, effects),
+                None => {}
+            }
+        }
+    }
+
+    /// Looks over all that is under way.
+    fn on_look(&mut self, effects: &mut Vec<Effect>) {
+        self.calls.is_timed = false;
+        for call in self.calls.numbers() {
+            match self.calls.take(call) {
+                Some(Call::Read(mut read)) => {
+                    self.look_at_gather(&mut read.gather);
+                    if !self.look_at_read(call, &mut read, effects) {
+                        self.calls.put(call, Call::Read(read));
+                    }
+                }
+                Some(Call::Write(write)) => self.look_at_write(call, write, effects),
+                Some(Call::Forward(forwarding)) => self.look_at_forwarding(call, forwarding, effects),
+                None => {}
+            }
+        }
+    }
+
+    fn set_tick(&mut self, effects: &mut Vec<Effect>) {
+        self.tick_due = self.now + TICK;
+        effects.push(Effect::SetTimer { after: TICK, timer: Timer::Tick { due: self.tick_due } });
+    }
+
+    fn on_tick(&mut self, due: Millis, effects: &mut Vec<Effect>) {
+        if due != self.tick_due {
+            return;
+        }
+        self.set_tick(effects);
+        let (all, missing) = self.peers.missing(self.now);
+        if missing * 2 > all {
+            // Cut off from most, who go on without us.
+            self.doubt(effects);
+        }
+        for held in self.store.expire(self.wall(), EXPIRE_MAX) {
+            self.forgot(&held.entry);
+        }
+        self.save(effects);
+        if let Some((batch, changes)) = self.store.retry() {
+            effects.push(Effect::Persist { batch, changes });
+        }
+    }
+
+    /// An entry is held no more: if this era wrote some of it, it ends, because an era never forgets what it wrote.
+    fn forgot(&mut self, entry: &Entry) {
+        let actor = Actor { node: self.me.clone(), era: self.era };
+        if store::mentions(entry, &actor) {
+            self.era += 1;
+            self.count = 0;
+        }
+    }
+
+    /// This node may lack what others acknowledged.
+    fn doubt(&mut self, _effects: &mut Vec<Effect>) {
+        self.store.new_tenure();
+    }
+
+    /// A replica never confirmed a write.
+    fn owes(&mut self, _peer: &NodeName, _place: Place, _effects: &mut Vec<Effect>) {}
+
+    fn is_settled(&self, _place: Place) -> bool {
+        false
+    }
+
+    /// Hands what changed to the disk.
+    fn save(&mut self, effects: &mut Vec<Effect>) {
+        if let Some((batch, changes)) = self.store.flush() {
+            effects.push(Effect::Persist { batch, changes });
+        }
+    }
+
+    /// After every input: what changed goes to the disk and to those who watch, and the timer is set while there are calls.
+    fn finish(&mut self, before: usize, effects: &mut Vec<Effect>) {
+        for change in self.store.take_changed() {
+            let versions = |seen: Seen| seen.live.then_some(seen.hash);
+            if versions(change.old) != versions(change.new) {
+                let held = HeldKey { place: change.place, versions: versions(change.new) };
+                effects.push(Effect::Announce(KeyEvent::Held(held)));
+            }
+        }
+        self.save(effects);
+        if !self.calls.is_timed && self.calls.len() > 0 {
+            self.calls.is_timed = true;
+            effects.push(Effect::SetTimer { after: LOOK, timer: Timer::Calls });
+        }
+        let now = self.clock();
+        for effect in &mut effects[before..] {
+            if let Effect::Send { packet, .. } = effect {
+                packet.clock = now;
+            }
+        }
+    }
+
+    /// Sends; [`State::finish`] puts our clock on it.
+    fn send(&self, to: NodeName, message: Message, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Send { to, packet: Packet { clock: 0, message } });
+    }
+
+    fn clock(&self) -> u64 {
+        self.clock_at_start.wrapping_add(self.now.0)
+    }
+
+    /// The wall clock, as far as it was right when this life began.
+    fn wall(&self) -> UnixMillis {
+        UnixMillis(self.epoch.0.saturating_add(self.now.0))
+    }
+
+    fn n(&self) -> usize {
+        usize::from(self.config.n.max(1))
+    }
+
+    /// How many copies or answers are wanted: as configured, but not more than there ever were members.
+    fn needed(&self, configured: u8) -> usize {
+        usize::from(configured.max(1)).min(self.most).min(self.n())
     }
 
     /// The ring of the members believed alive, this node included.
@@ -225,18 +550,42 @@ impl State {
     /// The first `n` members for a key, its owner first.
     #[must_use]
     pub fn preference(&self, key: &Key) -> Vec<NodeName> {
-        self.ring.preference(p2pnet_shared::ring::Place::of(key.as_str()), usize::from(self.config.n))
+        self.ring.preference(Place::of(key.as_str()), self.n())
     }
 
-    /// What this node holds, in numbers.
+    /// What this node holds, in numbers. One pass over all of it.
     #[must_use]
     pub fn counts(&self) -> KeyCounts {
-        KeyCounts::default()
+        let is_owner = |place| self.ring.owner(place) == Some(&self.me);
+        let live = || self.store.iter().filter(|(_, held)| held.live);
+        KeyCounts {
+            keys: live().count() as u64,
+            owned: live().filter(|(place, _)| is_owner(*place)).count() as u64,
+            misplaced: 0,
+            tombstones: self.store.tombstones() as u64,
+            conflicts: self.store.conflicts() as u64,
+            bytes: self.store.bytes() as u64,
+            moving: Vec::new(),
+            repaired: 0,
+            repair_bytes: 0,
+            disk: self.store.disk(),
+        }
+    }
+
+    /// Which keys with a value are held, as those who watch are told.
+    pub fn held(&self) -> impl Iterator<Item = HeldKey> {
+        let live = self.store.iter().filter(|(_, held)| held.live);
+        live.map(|(place, held)| HeldKey { place, versions: Some(held.hash) })
     }
 
     /// Every entry held, tombstones included, in the order of their places.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
-        let _ = &self.me;
-        std::iter::empty()
+        self.store.iter().map(|(_, held)| &held.entry)
+    }
+
+    /// How many questions and writes are under way here.
+    #[must_use]
+    pub fn under_way(&self) -> usize {
+        self.calls.len()
     }
 }

@@ -16,11 +16,14 @@
 //! What always holds: tokens are sorted; every member has exactly `vnodes` of them; a member that comes takes only from its
 //! clockwise neighbours, one that goes gives only to them.
 
+mod moves;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use sha1::{Digest, Sha1};
 
+pub use self::moves::{Move, Span};
 use crate::id::NodeName;
 
 /// Virtual nodes of each member of a network that starts with fewer than [`LARGE`] nodes.

@@ -21,7 +21,10 @@ pub struct Config {
     /// Milliseconds after which another replica is asked besides one that has not answered. Default 200, many times a
     /// round trip and a group commit; a paused node costs a read no more than this.
     pub patience: Millis,
-    /// Bytes of keys and values a node holds at most. Default 64 MiB: a hundred nodes of one machine hold six gigabytes.
+    /// Milliseconds a forwarded write may wait to be begun by its coordinator; after as long without a sign of it the next
+    /// one is asked. Default 500: longer than `patience`, so that a coordinator that has to gather first gets it done.
+    pub validity: Millis,
+    /// Bytes of keys and values a node holds at most, with about a hundred for each version. Default 64 MiB: a hundred nodes of one machine hold six gigabytes.
     /// Beyond it writes are refused (`Refusal::Full`) and what is held stays.
     pub bytes_max: usize,
     /// Bytes a second that repair and hand-over send at most, one node to all others. Default 4 MiB.
@@ -41,6 +44,7 @@ impl Default for Config {
             vnodes: VNODES,
             deadline: Millis(4_000),
             patience: Millis(200),
+            validity: Millis(500),
             bytes_max: 64 * 1024 * 1024,
             repair_bytes_per_second: 4 * 1024 * 1024,
             compare_period: Millis(1_000),

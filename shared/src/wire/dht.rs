@@ -2,9 +2,11 @@
 //! Vectors*, Preguiça et al. 2010).
 //!
 //! ```text
-//! operation   Forward ─▶  ◀─ Forwarded              a put or delete, to a replica that coordinates it
-//! read        Read ─▶  ◀─ Held                      what does this replica hold of a key?
+//! operation   Forward ─▶  ◀─ Coordinating, Forwarded  a put or delete, to a replica that coordinates it
+//!             Clock ─▶  ◀─ Clocked                  until when is it worth doing, by the receiver's clock?
+//! read        Read ─▶  ◀─ Held, Unread              what does this replica hold of a key?
 //! replicate   Merge ─▶  ◀─ Merged                   add these versions to yours, and say when they are on disk
+//! repair      Compare, Arcs, Offer, Wanted, Give, Given: who lacks what, and how it gets there (wire/dht/repair.rs)
 //! ```
 //! The protocol itself is in `node/src/dht.rs`.
 //!
@@ -12,10 +14,13 @@
 //! the causal context it was written in. A version is obsolete once another version's context covers its dot. A delete is a
 //! version without a value.
 
+mod repair;
+
 use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::repair::{ARCS_MAX, ArcDigest, GIVE_MAX, HeldDigest, Holding, OFFER_MAX, Repair};
 use crate::id::{Key, NodeName, UnixMillis};
 
 /// Largest packet between nodes, bytes: an entry with fifteen siblings of the largest value.
@@ -146,7 +151,8 @@ pub enum Refusal {
 /// One packet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Packet {
-    /// The sender's monotonic clock, milliseconds: what tells it later whether a request of the receiver is still wanted.
+    /// The sender's monotonic clock, milliseconds: what tells it later whether a request of the receiver is still wanted. It
+    /// begins somewhere else in each life, far from where any other life's is: what was meant for another life is not wanted.
     pub clock: u64,
     /// What it says.
     pub message: Message,
@@ -166,6 +172,13 @@ pub enum Message {
         /// What.
         operation: Operation,
     },
+    /// I am at it: neither refused nor done. Said now and then while it takes long, so that nobody else is asked meanwhile.
+    Coordinating {
+        /// The question.
+        call: u64,
+        /// Copies on disk so far.
+        acks: u8,
+    },
     /// What became of it.
     Forwarded {
         /// The question.
@@ -176,6 +189,16 @@ pub enum Message {
         refused: Option<Refusal>,
         /// For a delete: whether there was anything to delete.
         found: bool,
+    },
+    /// What does your clock say? For who is about to forward something, and has not heard of it yet.
+    Clock {
+        /// Whose question.
+        call: u64,
+    },
+    /// What every packet says.
+    Clocked {
+        /// The question.
+        call: u64,
     },
     /// What do you hold of this key?
     Read {
@@ -193,12 +216,19 @@ pub enum Message {
         /// Whether whoever answers has every acknowledged write of this key's range, for all it knows.
         sure: bool,
     },
+    /// Nobody can say: the store cannot be read.
+    Unread {
+        /// The question.
+        call: u64,
+    },
     /// Add these versions to yours and put them on disk.
     Merge {
-        /// Whose question.
+        /// Whose question; 0 if no answer is expected.
         call: u64,
         /// The versions.
         entry: Entry,
+        /// Whether the sender has made sure that nothing acknowledged is missing from them.
+        whole: bool,
     },
     /// They are on disk, or not.
     Merged {
@@ -206,5 +236,11 @@ pub enum Message {
         call: u64,
         /// Why not.
         refused: Option<Refusal>,
+        /// As in [`Message::Held`].
+        sure: bool,
+        /// All that is held, if there is more than was given.
+        more: Option<Entry>,
     },
+    /// Repair and hand-over.
+    Repair(Repair),
 }

@@ -1,0 +1,252 @@
+//! Asking the replicas of a key what they hold, until the answer is certain (*Dynamo* §4.5).
+//!
+//! ```text
+//!  at once     r of the first n that can be reached, ourselves first if we are one of them
+//!  an answer is not sure, or 2 × patience    everyone of the list of 2n who can be reached
+//!  patience    those of the first n that were not asked yet; who was silent is passed over from now on
+//! ```
+//! It is certain once `r` of the first `n` reachable have answered, and either `r` of the answers are *sure* (their sender
+//! has every acknowledged write of that part of the ring, for all it knows), or everyone of the list who can be reached has
+//! answered: more cannot be known. Both for gets and for the context of a write.
+//!
+//! Versions that differ are put together, and what is found is given to those of the first `n` that lack some of it (read
+//! repair).
+
+use p2pnet_shared::{
+    Key, NodeName,
+    ring::Place,
+    wire::dht::{Entry, Message},
+};
+use rand::RngExt;
+
+use super::{
+    Answer, Effect, RequestId, State,
+    calls::{Call, Read},
+    peers::AVOID,
+    version,
+};
+use crate::time::Millis;
+
+/// What became of asking one node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// Not asked, or what was sent is lost.
+    No,
+    /// Asked at that time.
+    Waiting(Millis),
+    /// It answered: the hash of its versions, and whether it is sure.
+    Answered(u64, bool),
+    /// It cannot read its store.
+    Unread,
+}
+
+#[derive(Debug)]
+struct Target {
+    name: NodeName,
+    asked: Asked,
+}
+
+/// One round of asking.
+#[derive(Debug)]
+pub(super) struct Gather {
+    place: Place,
+    /// The extended list of the key, in order.
+    targets: Vec<Target>,
+    /// All versions that were answered.
+    found: Entry,
+    started: Millis,
+    needed: usize,
+    /// Ask all of the first n, not only as many as are needed.
+    hedged: bool,
+    /// Ask everyone.
+    widened: bool,
+}
+
+impl Gather {
+    fn new(place: Place, key: Key, names: Vec<NodeName>, needed: usize, now: Millis) -> Self {
+        let targets = names.into_iter().map(|name| Target { name, asked: Asked::No }).collect();
+        let found = Entry { key, versions: Vec::new() };
+        Self { place, targets, found, started: now, needed, hedged: false, widened: false }
+    }
+
+    /// What was found, without versions if nothing was.
+    pub(super) fn found(&self) -> &Entry {
+        &self.found
+    }
+
+    /// How many answered.
+    pub(super) fn answers(&self) -> usize {
+        self.targets.iter().filter(|target| matches!(target.asked, Asked::Answered(..))).count()
+    }
+
+    fn sure(&self) -> usize {
+        self.targets.iter().filter(|target| matches!(target.asked, Asked::Answered(_, true))).count()
+    }
+
+    /// Takes an answer; only the first of each node counts.
+    pub(super) fn on_held(&mut self, from: &NodeName, entry: Option<Entry>, sure: bool) {
+        let Some(target) = self.targets.iter_mut().find(|target| target.name == *from) else { return };
+        if matches!(target.asked, Asked::Answered(..)) {
+            return;
+        }
+        target.asked = Asked::Answered(entry.as_ref().map_or(0, version::hash), sure);
+        self.widened |= !sure;
+        if let Some(entry) = entry {
+            if self.found.versions.is_empty() {
+                self.found = entry;
+            } else {
+                version::merge(&mut self.found, &entry.versions);
+            }
+        }
+    }
+
+    /// This node cannot answer, or what was sent to it is lost.
+    pub(super) fn on_lost(&mut self, from: &NodeName, unread: bool) {
+        let Some(target) = self.targets.iter_mut().find(|target| target.name == *from) else { return };
+        if matches!(target.asked, Asked::Waiting(_)) || (unread && target.asked == Asked::No) {
+            target.asked = if unread { Asked::Unread } else { Asked::No };
+        }
+        self.hedged = true;
+    }
+}
+
+impl State {
+    /// Begins a read for a user.
+    pub(super) fn on_get(&mut self, id: RequestId, key: Key, effects: &mut Vec<Effect>) {
+        let place = Place::of(key.as_str());
+        let mut gather = self.gather(place, key);
+        let number = self.calls.number();
+        if self.ask_on(number, &mut gather, effects) {
+            return self.answer_read(id, &gather, effects);
+        }
+        let deadline = self.now + self.config.deadline;
+        self.calls.put(number, Call::Read(Box::new(Read { id, deadline, gather })));
+    }
+
+    /// A round of asking for a key that nobody was asked in yet.
+    pub(super) fn gather(&self, place: Place, key: Key) -> Gather {
+        let list = self.ring.walk(self.ring.arc(place)).take(2 * self.n());
+        Gather::new(place, key, list.cloned().collect(), self.needed(self.config.r), self.now)
+    }
+
+    /// Asks those whose turn it is; says whether what is known now is certain.
+    pub(super) fn ask_on(&mut self, call: u64, gather: &mut Gather, effects: &mut Vec<Effect>) -> bool {
+        loop {
+            let alive = |target: &Target| match target.asked {
+                Asked::Answered(..) => true,
+                Asked::Unread => false,
+                Asked::Waiting(since) => self.now - since < self.config.patience,
+                Asked::No if target.name == self.me => !self.store.is_broken(),
+                Asked::No => self.peers.is_reachable(&target.name, self.now),
+            };
+            let alive: Vec<usize> = (0..gather.targets.len()).filter(|index| alive(&gather.targets[*index])).collect();
+            let first = &alive[..alive.len().min(self.n())];
+            let is = |index: &&usize, what: fn(&Asked) -> bool| what(&gather.targets[**index].asked);
+            let answered = first.iter().filter(|index| is(index, |asked| matches!(asked, Asked::Answered(..)))).count();
+            let waiting = first.iter().filter(|index| is(index, |asked| matches!(asked, Asked::Waiting(_)))).count();
+            let open = alive.iter().any(|index| !matches!(gather.targets[*index].asked, Asked::Answered(..)));
+            if (answered >= gather.needed && gather.sure() >= gather.needed)
+                || (!open && gather.answers() >= gather.needed)
+            {
+                return true;
+            }
+            let (from, most) = match gather {
+                Gather { widened: true, .. } => (&alive[..], usize::MAX),
+                Gather { hedged: true, .. } => (first, usize::MAX),
+                _ => (first, gather.needed.saturating_sub(answered + waiting)),
+            };
+            let mut idle: Vec<usize> =
+                from.iter().copied().filter(|index| gather.targets[*index].asked == Asked::No).collect();
+            if most < idle.len() {
+                let mine = idle.iter().position(|index| gather.targets[*index].name == self.me);
+                let turn = mine.unwrap_or_else(|| self.rng.random_range(0..idle.len()));
+                idle.rotate_left(turn);
+                idle.truncate(most);
+            }
+            if !idle.iter().fold(false, |mine, index| self.ask(call, gather, *index, effects) || mine) {
+                return false;
+            }
+        }
+    }
+
+    /// Asks one node; says whether that was ourselves, who answer at once.
+    fn ask(&mut self, call: u64, gather: &mut Gather, index: usize, effects: &mut Vec<Effect>) -> bool {
+        let key = &gather.found.key;
+        let name = gather.targets[index].name.clone();
+        if name == self.me {
+            let held = self.store.get(gather.place, key);
+            let sure = self.is_sure(gather.place, held);
+            let entry = held.map(|held| held.entry.clone());
+            gather.on_held(&name, entry, sure);
+            return true;
+        }
+        self.send(name, Message::Read { call, key: key.clone() }, effects);
+        gather.targets[index].asked = Asked::Waiting(self.now);
+        false
+    }
+
+    /// Time has passed: who was silent too long is passed over, and others are asked.
+    pub(super) fn look_at_gather(&mut self, gather: &mut Gather) {
+        for target in &mut gather.targets {
+            let Asked::Waiting(since) = target.asked else { continue };
+            let waited = self.now - since;
+            if waited >= self.config.patience {
+                gather.hedged = true;
+                self.peers.silent(&target.name, since, self.now);
+            }
+            if waited >= AVOID + self.config.patience && self.peers.is_reachable(&target.name, self.now) {
+                target.asked = Asked::No;
+            }
+        }
+        gather.widened |= self.now - gather.started >= self.config.patience + self.config.patience;
+    }
+
+    /// Looks after a read; says whether it is over.
+    pub(super) fn look_at_read(&mut self, call: u64, read: &mut Read, effects: &mut Vec<Effect>) -> bool {
+        if self.ask_on(call, &mut read.gather, effects) {
+            self.answer_read(read.id, &read.gather, effects);
+            return true;
+        }
+        if self.now < read.deadline && self.ring.members().len() >= read.gather.needed {
+            return false;
+        }
+        let answer = Answer::TooFew { reached: count(read.gather.answers()), wanted: count(read.gather.needed) };
+        effects.push(Effect::Answer { id: read.id, answer });
+        true
+    }
+
+    fn answer_read(&mut self, id: RequestId, gather: &Gather, effects: &mut Vec<Effect>) {
+        self.mend(gather, effects);
+        let answer = match version::shown(&gather.found) {
+            Some((value, siblings)) => Answer::Found { value, siblings },
+            None => Answer::Missing,
+        };
+        effects.push(Effect::Answer { id, answer });
+    }
+
+    /// Read repair: gives what was found to those of the first n that lack some of it.
+    fn mend(&mut self, gather: &Gather, effects: &mut Vec<Effect>) {
+        let found = &gather.found;
+        let hash = if found.versions.is_empty() { 0 } else { version::hash(found) };
+        let all = gather.targets.iter().take(self.n());
+        let lacking = |target: &&Target| matches!(target.asked, Asked::Answered(theirs, _) if theirs != hash);
+        let expired = version::expires(found, self.config.tombstone_life).is_some_and(|expiry| expiry <= self.wall());
+        if hash == 0 || expired {
+            return;
+        }
+        for target in all.filter(lacking) {
+            if target.name == self.me {
+                // What cannot be taken now, repair brings later.
+                let _ = self.store.merge(gather.place, found, true, self.wall());
+            } else {
+                let entry = found.clone();
+                self.send(target.name.clone(), Message::Merge { call: 0, entry, whole: true }, effects);
+            }
+        }
+    }
+}
+
+/// A number of copies as it is told.
+pub(super) fn count(copies: usize) -> u8 {
+    u8::try_from(copies).unwrap_or(u8::MAX)
+}
