@@ -60,6 +60,9 @@ pub struct StatusReply {
     pub encrypted: bool,
     /// Resident memory, bytes.
     pub rss_bytes: u64,
+    /// Keys with a value held here.
+    #[serde(default)]
+    pub keys: u64,
 }
 
 /// `GET /health`: 200 when healthy, else 503 with the reason.

@@ -39,6 +39,8 @@ pub const MAGIC: u8 = 0xD2;
 pub const VERSION: u8 = 1;
 /// What whoever opens a TCP link sends first.
 pub const LINK_PREFACE: [u8; 8] = [MAGIC, b'p', b'2', b'p', b'l', b'i', b'n', b'k'];
+/// What whoever opens a connection for the store's packets sends first: between any two nodes, overlay neighbours or not.
+pub const PEER_PREFACE: [u8; 8] = [MAGIC, b'p', b'2', b'p', b'p', b'e', b'e', b'r'];
 /// Largest datagram we send, bytes: below the smallest MTU in common use (IPv6's 1,280 less headers).
 pub const DATAGRAM_MAX_BYTES: usize = 1_200;
 /// Largest frame between nodes, bytes.
@@ -152,6 +154,27 @@ impl Codec {
         frame
     }
 
+    /// [`Codec::encode_frame`] behind what is in `bytes` already: many frames go out in one write.
+    ///
+    /// # Panics
+    /// As [`Codec::encode_frame`].
+    pub fn encode_frame_onto<T: Serialize>(&self, value: &T, bytes: &mut Vec<u8>) {
+        let start = bytes.len();
+        match &self.cipher {
+            None => {
+                bytes.extend_from_slice(&[0, 0, 0, 0, MAGIC, VERSION]);
+                bytes.extend_from_slice(&self.tag);
+                *bytes = postcard::to_extend(value, std::mem::take(bytes)).expect("our messages have a length");
+            }
+            Some(_) => {
+                bytes.extend_from_slice(&[0; 4]);
+                bytes.extend_from_slice(&self.encode(value));
+            }
+        }
+        let length = u32::try_from(bytes.len() - start - 4).expect("frames are far below 4 GiB");
+        bytes[start..start + 4].copy_from_slice(&length.to_be_bytes());
+    }
+
     /// Opens an envelope.
     ///
     /// # Errors
@@ -203,6 +226,19 @@ mod tests {
         for secret in [None, Some("s3cret")] {
             let codec = codec("lab", secret);
             assert_eq!(codec.decode::<Hello>(&codec.encode(&hello())).unwrap(), hello());
+        }
+    }
+
+    #[test]
+    fn a_frame_behind_others_is_the_same_frame() {
+        for secret in [None, Some("s3cret")] {
+            let codec = codec("lab", secret);
+            let mut bytes = codec.encode_frame(&hello());
+            let first = bytes.len();
+            codec.encode_frame_onto(&hello(), &mut bytes);
+            assert_eq!(bytes.len(), first * 2);
+            assert_eq!(bytes[first..first + 4], bytes[..4], "its length stands before it");
+            assert_eq!(codec.decode::<Hello>(&bytes[first + 4..]).unwrap(), hello());
         }
     }
 

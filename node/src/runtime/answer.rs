@@ -42,7 +42,10 @@ impl Node {
             Command::Unknown(addresses, reply) => drop(reply.send(self.unknown(addresses))),
             Command::Publish { text, ttl, reply } => drop(reply.send(self.publish(text, ttl))),
             Command::Messages { since, reply } => drop(reply.send(self.log.since(since.as_ref()))),
-            Command::Subscribe(reply) => drop(reply.send(self.readers.subscribe())),
+            Command::Subscribe(reply) => {
+                drop(reply.send(self.readers.subscribe()));
+                self.keys.with_news(|news, _| news.is_read = true);
+            }
             Command::Report(reply) => drop(reply.send(self.begin_report())),
             Command::Fault(order, reply) => drop(reply.send(self.on_fault(order))),
             Command::Contact(addr) => {
@@ -81,6 +84,7 @@ impl Node {
             uptime_ms: self.clock.now().0,
             encrypted: self.codec.is_sealed(),
             rss_bytes: rss_bytes(),
+            keys: self.keys.counts().keys,
         }
     }
 
@@ -152,7 +156,11 @@ impl Node {
         text.gauge("links", "Links that are up.", self.links.up());
         text.gauge("faults", "Faults set on purpose that this node obeys.", self.faults.count());
         text.gauge("health", "Local health, 0 (well) to 7.", self.membership.health());
-        text.gauge("timer_late_ms_max", "Worst timer lateness since the last load report.", self.timers.late_max().0);
+        text.gauge(
+            "timer_late_ms_max",
+            "Worst timer lateness since the last load report.",
+            self.timers.late_max().max(self.keys.late_max()).0,
+        );
         text.gauge("uptime_ms", "Milliseconds since the node started.", self.clock.now().0);
         text.gauge("rss_bytes", "Resident memory.", rss_bytes());
         text.counter("cpu_ms_total", "Processor time used, milliseconds.", cpu_ms());
@@ -167,6 +175,7 @@ impl Node {
         ] {
             text.counter(name, help, count);
         }
+        self.key_metrics(&mut text);
         text.counters(&self.counters);
         text.finish()
     }

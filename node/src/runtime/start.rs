@@ -21,19 +21,21 @@ use super::{
     command::Door,
     disk::{self, DiskError},
     faults::Faults,
-    http::{self, Surface, events::Readers},
+    http::{Front, Surface, events::Readers},
     join::{self, Join},
+    keys::{self, Keys},
     link::Links,
-    listener::{self, ListenError},
+    listener::{self, House, ListenError},
     messages::MessageLog,
     metrics::Counters,
+    peers,
     telemetry::{self, Reporter},
     timers::Timers,
 };
 use crate::{
     broadcast,
     config::{DataFolder, NodeOptions, Settings},
-    membership,
+    dht, membership,
     time::Millis,
 };
 
@@ -162,9 +164,20 @@ fn assemble(
 
     let who = (me.name.clone(), identity.id, own_url.clone());
     let caller = Caller { me: me.name.clone(), faults: faults.watch() };
-    let surface = Surface::new(who, door.clone(), heard_in, limits.clone(), counters.clone(), caller.clone());
+    let wiring = peers::Wiring {
+        me: hello.clone(),
+        codec: codec.clone(),
+        limits: limits.clone(),
+        counters: counters.clone(),
+        faults: faults.watch(),
+        clock,
+    };
+    let store = dht::State::new(me.name.clone(), me.epoch, settings.dht.clone(), rng.random(), Vec::new());
+    let keys = Keys::new(wiring, store);
+    let surface = Surface::new(who, door.clone(), heard_in, caller.clone(), keys.clone(), settings.dht.n);
     let (mut listener, mut tasks, mut telemetry) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
-    listener.spawn(listener::serve(tcp, http::router(surface), links.wiring(), closing_seen));
+    listener.spawn(listener::serve(tcp, House::new(Front::new(surface), links.wiring(), keys.clone()), closing_seen));
+    tasks.spawn(keys.clone().drive());
     tasks.spawn(join::contacts(door.clone(), heard));
     let join = Join {
         door: door.clone(),
@@ -187,6 +200,7 @@ fn assemble(
         membership: membership::State::new(me.clone(), settings.membership.clone(), rng.random()),
         broadcast: broadcast::State::new(me.name.clone(), me.epoch, settings.broadcast.clone(), rng.random()),
         me,
+        keys: keys::Owner(keys),
         codec,
         udp,
         links,
@@ -195,6 +209,7 @@ fn assemble(
         commands,
         pending: Default::default(),
         told: Default::default(),
+        suspected: Default::default(),
         told_again: Millis(0),
         live,
         ever_joined: false,
