@@ -227,12 +227,26 @@ pub struct Moving {
 }
 
 /// One key as a node holds it, in sixteen bytes: where it stands on the ring, and which versions.
+/// In JSON a pair, `[place, versions]`: there are tens of thousands of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "(Place, Option<u64>)", into = "(Place, Option<u64>)")]
 pub struct HeldKey {
     /// The key's place.
     pub place: Place,
     /// A hash of the versions held; `None` when the key is held no more, or its last value was deleted.
     pub versions: Option<u64>,
+}
+
+impl From<(Place, Option<u64>)> for HeldKey {
+    fn from((place, versions): (Place, Option<u64>)) -> Self {
+        Self { place, versions }
+    }
+}
+
+impl From<HeldKey> for (Place, Option<u64>) {
+    fn from(key: HeldKey) -> Self {
+        (key.place, key.versions)
+    }
 }
 
 /// Something happened to a key or to copies.

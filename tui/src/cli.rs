@@ -9,7 +9,7 @@ use std::{ffi::OsString, net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use p2pnet_node::config::NodeOptions;
-use p2pnet_shared::{NetworkName, NodeName};
+use p2pnet_shared::{Key, NetworkName, NodeName, id::KEY_MAX_BYTES};
 
 use crate::{
     cluster::{Push, RuntimeChoice, Settings, default_data_dir},
@@ -38,6 +38,17 @@ Examples:
   p2pnet fault delay 100ms±30ms 1-9      whatever nodes 1 to 9 send or are sent is late
   p2pnet fault                           what is wrong now
   p2pnet heal                            all is well again";
+
+const VALUE_HELP: &str = "\
+VALUE is stored as JSON if it is a number, true, false, null, an object, an array or a string in
+double quotes, and as text otherwise: --string makes it text in any case.
+
+Examples:
+  p2pnet put apple 5                     the number 5
+  p2pnet put apple '\"5\"'               the text 5; so does  put apple 5 --string
+  p2pnet put apple 'green and sour'      text
+  p2pnet put apple '{\"colour\":\"green\"}'  an object
+  p2pnet put -- -key -5                  a key that begins with a dash";
 
 /// A peer-to-peer network you can watch.
 ///
@@ -241,6 +252,25 @@ pub enum Command {
         #[arg(value_name = "NODE", value_parser = one_node)]
         node: NodeName,
     },
+    /// Store a value under a key, through any node.
+    #[command(after_help = VALUE_HELP)]
+    Put {
+        #[command(flatten)]
+        /// Which key, and how to get there.
+        key: OneKey,
+        /// What: JSON if it is JSON, otherwise text.
+        #[arg(value_name = "VALUE", allow_negative_numbers = true)]
+        value: String,
+        /// Take VALUE for text, whatever it looks like.
+        #[arg(long)]
+        string: bool,
+    },
+    /// Print the value of a key.
+    Get(OneKey),
+    /// Delete a key.
+    Delete(OneKey),
+    /// Print the nodes that hold a key, its owner first.
+    Owner(OneKey),
     /// Show how the network is.
     Status {
         #[command(flatten)]
@@ -297,6 +327,23 @@ pub enum Command {
     },
 }
 
+/// One key of the store.
+#[derive(Debug, Args)]
+pub struct OneKey {
+    #[command(flatten)]
+    /// Where.
+    pub which: Which,
+    /// The key: 1 to 1024 bytes, any characters.
+    #[arg(value_name = "KEY", value_parser = one_key)]
+    pub key: Key,
+    /// The node to ask: 7, node7 or bootstrap. Default: any that is up.
+    #[arg(long, value_name = "NODE", value_parser = one_node)]
+    pub via: Option<NodeName>,
+    /// One JSON document.
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Some nodes of a network.
 #[derive(Debug, Args)]
 pub struct Nodes {
@@ -336,6 +383,14 @@ impl From<SignalName> for Signal {
             SignalName::Kill => Signal::Kill,
             SignalName::Term => Signal::Term,
         }
+    }
+}
+
+fn one_key(text: &str) -> Result<Key, String> {
+    // Not with the key itself in it, which may be long.
+    match text.len() {
+        0 => Err("a key has at least one character".into()),
+        length => text.parse().map_err(|_| format!("a key has at most {KEY_MAX_BYTES} bytes, this one has {length}")),
     }
 }
 

@@ -10,10 +10,11 @@
 //! everything anew when it is back. It judges nothing: whether a node is up only the engine knows.
 //!
 //! Everything it keeps is bounded: [`store::NODES_MAX`] nodes, [`store::NAMES_MAX`] names, [`store::MESSAGES_MAX`]
-//! messages, and a queue per reader of the feed that starts over when it overflows.
+//! messages, [`held::HELD_ALL_MAX`] keys, and a queue per reader of the feed that starts over when it overflows.
 #![allow(clippy::disallowed_methods, reason = "the gateway is a runtime: its tasks and its clock are here")]
 
 mod feed;
+mod held;
 mod http;
 mod link;
 mod store;

@@ -4,7 +4,7 @@
 //! message ──▶ update ──▶ Model ──▶ view ──▶ frame
 //!               │          ├── network   all observations, folded      (network.rs)
 //!               │          ├── picture   the copy the panes draw       (model/picture.rs)
-//!               ▼          ├── nodes, peers, traces, agreement, log    (what each pane's reader set up)
+//!               ▼          ├── nodes, peers, traces, ring, agreement   (what each pane's reader set up)
 //!            commands      └── prompt, dialog, notice                  (what is being typed or asked)
 //! ```
 //! Always holds: nothing in here reads a clock, a file or a socket; `now` is when the last message came in.
@@ -26,12 +26,14 @@ pub mod log;
 pub mod nodes;
 pub mod pane;
 pub mod picture;
+pub mod ring;
 
 use agreement::Agreement;
 use log::Log;
 use nodes::NodesView;
-use pane::Pane;
+use pane::{Beside, Pane};
 use picture::Picture;
+use ring::RingView;
 
 /// How far the dashboard has come with its network.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -201,12 +203,16 @@ pub struct Model {
     pub focus: Pane,
     /// Whether that pane has the whole body.
     pub zoom: bool,
+    /// Which of two panes is beside the nodes: the one of them that had the keys last.
+    pub beside: Beside,
     /// The node table.
     pub nodes: NodesView,
     /// The selected node's members.
     pub peers: PeersView,
     /// The broadcasts.
     pub traces: TracesView,
+    /// The key-value store.
+    pub ring: RingView,
     /// The curve.
     pub agreement: Agreement,
     /// The log.

@@ -14,10 +14,10 @@ use crate::{
         Dialog, Farewell, Model, Opening,
         agreement::MarkKind,
         log::{LogLine, word},
-        pane::Pane,
+        pane::{Beside, Pane},
     },
     network::{Change, ChangeKind, Network, Observation},
-    view::{layout::Layout, theme::Role},
+    view::{layout::Layout, ring::Plan, theme::Role},
 };
 
 mod keys;
@@ -62,7 +62,13 @@ pub fn update(model: &mut Model, now: UnixMillis, message: Message) -> Vec<Comma
         Message::Signalled(signal) => close(model, Farewell::Signal(signal)),
         other => on_opening(model, other),
     };
+    match model.focus {
+        Pane::Peers => model.beside = Beside::Peers,
+        Pane::Ring => model.beside = Beside::Ring,
+        _ => {}
+    }
     keep_in_sight(model);
+    model.ring.arcs.follow(model.picture.ring.ring.as_ref(), model.nodes.selected.as_ref());
     // Another node was selected: its story is shown at once, also while the picture is held still.
     if model.picture.about.node != model.nodes.selected {
         model.picture.look_at(&model.network, model.nodes.selected.as_ref());
@@ -134,7 +140,10 @@ fn on_frame(model: &mut Model) -> Vec<Command> {
         if model.stale {
             model.stale = false;
             model.picture.take(&model.network, now);
-            model.nodes.arrange(&model.picture.nodes);
+            model.nodes.arrange(&model.picture.nodes, &model.picture.ring);
+            let ring = &mut model.picture.ring;
+            model.ring.follow_moves(&mut ring.moves);
+            model.ring.arrange(&ring.owners);
             model.picture.look_at(&model.network, model.nodes.selected.as_ref());
         } else {
             model.picture.tick(now);
@@ -201,7 +210,7 @@ fn close(model: &mut Model, farewell: Farewell) -> Vec<Command> {
 
 /// Where everything is now.
 fn layout(model: &Model) -> Layout {
-    Layout::of(model.size, model.focus, model.zoom)
+    Layout::of(model.size, model.focus, model.beside, model.zoom)
 }
 
 /// The selected row stays on screen, whatever moved.
@@ -210,6 +219,16 @@ fn keep_in_sight(model: &mut Model) {
     if rows > 0 {
         model.nodes.scroll(&model.picture.nodes, rows);
     }
+    let selected = model.nodes.selected.clone();
+    let rows = owner_rows(model);
+    if rows > 0 {
+        model.ring.scroll(&model.picture.ring.owners, selected.as_ref(), rows);
+    }
+}
+
+/// How many rows of the table of owners are in sight.
+fn owner_rows(model: &Model) -> usize {
+    layout(model).area(Pane::Ring).map_or(0, |area| Plan::of_frame(area, model.ring.face).owner_rows())
 }
 
 /// A node's member table is asked for only while it is on screen, and anew when another node is selected.

@@ -1,7 +1,7 @@
 //! What can be asked of a running network: one value, whether it was typed in a shell or at the dashboard's prompt.
 
 use p2pnet_shared::{
-    NodeName,
+    Key, NodeName,
     fault::{DelayMs, Percent},
 };
 
@@ -48,12 +48,38 @@ pub enum Verb {
     },
     /// `get-messages 8`
     Messages(NodeName),
+    /// `put KEY VALUE`, `get KEY`, `delete KEY`, `owner KEY`
+    Key(KeyOrder),
     /// `cut 1-50 | 51-100`, `fault loss 30%`
     Fault(FaultOrder),
     /// `fault` alone: what is wrong now
     Faults,
     /// `heal`, `heal 7`: no fault any more, on all or on these; the paused among them go on
     Heal(Option<Selector>),
+}
+
+/// What is wanted of a key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeyOrder {
+    /// Which.
+    pub key: Key,
+    /// The node to ask; any that is up without it.
+    pub via: Option<NodeName>,
+    /// What to do.
+    pub act: KeyAct,
+}
+
+/// What is done to a key.
+#[derive(Debug, Clone, PartialEq)]
+pub enum KeyAct {
+    /// Store this.
+    Put(serde_json::Value),
+    /// Show the value.
+    Get,
+    /// Delete it.
+    Delete,
+    /// Show whose it is.
+    Owner,
 }
 
 /// What is to go wrong, with nodes as they were named; a `p2pnet_shared::fault::Fault` once it is known which there are.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! ┌ header ──────────────────────────────────────────────────┐  view/header.rs     verdict, counts, clocks, stream
-//! ├ nodes ───────────────────────────┬ peers ────────────────┤  view/nodes.rs      view/peers.rs
+//! ├ nodes ───────────────────────────┬ peers or ring ────────┤  view/nodes.rs      view/peers.rs, view/ring.rs
 //! │                                  │                       │
 //! ├ traces ──────────────────────────┼ agreement or faults ──┤  view/traces.rs     view/agreement.rs, view/faults.rs
 //! ├ log ─────────────────────────────┴───────────────────────┤  view/log.rs
@@ -27,6 +27,7 @@ mod log;
 mod nodes;
 mod peers;
 mod prompt;
+pub(crate) mod ring;
 mod story;
 mod strip;
 pub mod theme;
@@ -37,7 +38,7 @@ use layout::{Arrangement, Layout};
 /// Draws the whole screen.
 pub fn view(model: &Model, frame: &mut Frame) {
     let area = frame.area();
-    let layout = Layout::of((area.width, area.height), model.focus, model.zoom);
+    let layout = Layout::of((area.width, area.height), model.focus, model.beside, model.zoom);
     let buf = frame.buffer_mut();
     header::draw(model, &layout, buf);
     for (pane, area) in &layout.panes {
@@ -48,6 +49,7 @@ pub fn view(model: &Model, frame: &mut Frame) {
             Pane::Agreement => agreement::draw(model, *area, buf),
             Pane::Log => log::draw(model, *area, buf),
             Pane::Faults => faults::draw(model, *area, buf),
+            Pane::Ring => ring::draw(model, *area, buf),
         }
     }
     if let Some(area) = layout.strip {

@@ -3,7 +3,11 @@
 use p2pnet::{
     keys::BINDINGS,
     message::Message,
-    model::{Dialog, Model, Opening, pane::Pane},
+    model::{
+        Dialog, Model, Opening,
+        pane::{Beside, Pane},
+        ring::RingFace,
+    },
     prompt::Mode,
     update::update,
     view::{
@@ -22,6 +26,10 @@ use ratatui::{
 
 #[path = "panes/fakes.rs"]
 mod fakes;
+#[path = "panes/ring.rs"]
+mod ring;
+#[path = "panes/store.rs"]
+mod store;
 use fakes::*;
 
 fn draw(model: &Model) -> Buffer {
@@ -56,8 +64,13 @@ const SIZES: [(u16, u16); 3] = [(160, 45), (100, 30), (80, 24)];
 fn snapshots(name: &str, model: &mut Model) {
     for (columns, rows) in SIZES {
         update(model, model.now, Message::Resized(columns, rows));
-        insta::assert_snapshot!(format!("{name}_{columns}x{rows}"), text(&draw(model)));
+        snapshot(format!("{name}_{columns}x{rows}"), text(&draw(model)));
     }
+}
+
+/// One snapshot, beside all others.
+fn snapshot(name: impl Into<String>, screen: String) {
+    insta::assert_snapshot!(name.into(), screen);
 }
 
 #[test]
@@ -250,6 +263,8 @@ fn a_state_has_its_colour_and_the_selection_is_reversed() {
 #[test]
 fn no_size_makes_it_fail() {
     let mut model = one_dead_model();
+    store::with_keys(&mut model, 100, &[7], 3);
+    store::with_focus(&mut model, "日本語 key");
     with_members(&mut model, 3);
     type_in(&mut model, ":send node4 \"日本語 hello\"");
     let dialogs = [None, Some(Dialog::Help(3)), Some(Dialog::Quit)];
@@ -263,6 +278,9 @@ fn no_size_makes_it_fail() {
                 model.size = (width, height);
                 model.focus = pane;
                 model.zoom = draws % 2 == 0;
+                model.beside = if draws % 5 < 2 { Beside::Ring } else { Beside::Peers };
+                model.ring.face = if draws % 7 < 3 { RingFace::Owners } else { RingFace::Circle };
+                model.theme = Theme::new(Depth::True, draws % 11 == 0);
                 model.traces.expanded = draws % 3 == 0;
                 model.dialog = dialogs[draws % dialogs.len()].clone();
                 draw(&model);

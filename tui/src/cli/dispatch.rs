@@ -2,13 +2,13 @@
 
 use std::{io::Write, process::ExitCode, time::Duration};
 
-use super::{Cli, Command, Nodes, Which};
+use super::{Cli, Command, Nodes, OneKey, Which};
 use crate::{
     cluster::Cluster,
     doctor,
     failure::Failure,
     fault, gateway,
-    verb::Verb,
+    verb::{KeyAct, KeyOrder, Verb},
     verbs::{
         self, PROGRESS_MAX,
         launch::{self, Ended, Start},
@@ -72,6 +72,13 @@ async fn carry_out(command: Command) -> Result<ExitCode, Failure> {
         Command::Heal { which, nodes } => meant(&which, fault::read_heal(&nodes)).await,
         Command::SendMessage { which, from, text } => verb(&which, Verb::Broadcast { from, text }).await,
         Command::GetMessages { which, node } => verb(&which, Verb::Messages(node)).await,
+        Command::Put { key, value, string } => match verbs::keys::read_value(&value, string) {
+            Ok(value) => about_key(key, KeyAct::Put(value)).await,
+            Err(failure) => Ok(wrong_usage(&failure)),
+        },
+        Command::Get(key) => about_key(key, KeyAct::Get).await,
+        Command::Delete(key) => about_key(key, KeyAct::Delete).await,
+        Command::Owner(key) => about_key(key, KeyAct::Owner).await,
         Command::Status { which, json } => {
             let cluster = find(&which).await?;
             let summary = report::status(&cluster).await?;
@@ -107,6 +114,18 @@ async fn carry_out(command: Command) -> Result<ExitCode, Failure> {
             }
         }
     }
+}
+
+async fn about_key(asked: OneKey, act: KeyAct) -> Result<ExitCode, Failure> {
+    let OneKey { which, key, via, json } = asked;
+    let answer = verbs::keys::answer(&find(&which).await?, &KeyOrder { key, via, act }).await?;
+    if json {
+        return say(&[format!("{:#}", answer.document())]);
+    }
+    // Remarks last: what was asked for is not kept waiting for a slow stderr.
+    let code = say(&answer.lines())?;
+    answer.remarks().iter().for_each(|line| eprintln!("{line}"));
+    Ok(code)
 }
 
 async fn about(nodes: &Nodes, order: impl FnOnce(crate::select::Selector) -> Verb) -> Result<ExitCode, Failure> {

@@ -16,10 +16,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use p2pnet_shared::{
-    NodeName,
-    api::{BODY_MAX_BYTES, ErrorReply},
-};
+use p2pnet_shared::{NodeName, api::ErrorReply, wire::dht::VALUE_TEXT_MAX_BYTES};
 use tokio::{net::TcpStream, sync::mpsc};
 
 use super::{Shared, feed};
@@ -28,6 +25,9 @@ use super::{Shared, feed};
 const ANSWER: Duration = Duration::from_secs(10);
 /// How long a client may take to send its request's head.
 const HEAD: Duration = Duration::from_secs(10);
+/// Longest body passed on, bytes: the largest value with its key, every byte of both written as JSON may write it. A node
+/// has limits of its own and says so.
+const BODY_MAX: usize = VALUE_TEXT_MAX_BYTES + 16 * 1024;
 /// Chunks between the feed's task and the socket. When full the task waits; the reader's own queue is in `store.rs`.
 const CHUNKS_MAX: usize = 16;
 
@@ -36,7 +36,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/feed", get(read_feed))
         .route("/nodes/{name}/", any(proxy))
         .route("/nodes/{name}/{*path}", any(proxy))
-        .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
+        .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(middleware::from_fn_with_state(shared.clone(), let_in));
     Router::new()
         .route("/health", get(health))
@@ -123,7 +123,7 @@ async fn proxy(
     let body = match body {
         Ok(body) => body,
         Err(error) => {
-            return refuse(error.status(), format!("the body was refused: {error}; at most {BODY_MAX_BYTES} bytes"));
+            return refuse(error.status(), format!("the body was refused: {error}; at most {BODY_MAX} bytes"));
         }
     };
     // The path as it was given, still encoded: decoding and encoding again could make another path of it.

@@ -1,6 +1,7 @@
 //! What the gateway knows: per node what it last said, folded; and who is reading along.
 //!
-//! Names are interned once and rows are 16 bytes, so a thousand views of a thousand members are 16 MB. A new `Hello`
+//! Names are interned once and rows are 16 bytes, so a thousand views of a thousand members are 16 MB; the keys they hold
+//! are in `held.rs`. A new `Hello`
 //! replaces everything known of a node, the messages of its present life included: its snapshot brings them again.
 //! Every line has a number; a node's history is told as of a number, and a reader skips that node's older lines.
 
@@ -14,7 +15,8 @@ use bytes::Bytes;
 use p2pnet_shared::{
     Epoch, MessageId, NodeName, UnixMillis, ViewDigest,
     fault::ActiveFault,
-    telemetry::{Delivery, FeedLine, Load, MemberRow, OverlayLink, Report},
+    ring::RingDigest,
+    telemetry::{Delivery, FeedLine, KeyCounts, Load, MemberRow, OverlayLink, Report},
     wire::{
         broadcast::{PATH_MAX, TEXT_MAX_BYTES, Via},
         membership::Status,
@@ -22,6 +24,8 @@ use p2pnet_shared::{
 };
 use tokio::sync::mpsc;
 use uuid::Uuid;
+
+use super::held::{HELD_ALL_MAX, HELD_MAX, Held, Moved};
 
 /// Nodes remembered at most; beyond that a link is refused unless a node whose link is down can be forgotten.
 pub(super) const NODES_MAX: usize = 2_048;
@@ -31,6 +35,8 @@ pub(super) const NAMES_MAX: usize = 8_192;
 pub(super) const MESSAGES_MAX: usize = 1_000;
 /// Overlay links remembered of one node; a node has 8 unless it was told otherwise.
 pub(super) const LINKS_MAX: usize = 64;
+/// Ways of copies remembered of one node; a node tells of 16.
+const MOVING_MAX: usize = 16;
 /// Lines waiting for one reader of the feed. When full, the queue is thrown away and the reader starts over with
 /// `Overrun` and a new history: it never silently misses a line.
 pub(super) const READER_LINES_MAX: usize = 4_096;
@@ -103,6 +109,10 @@ struct NodeState {
     leaving: bool,
     faults: Vec<ActiveFault>,
     healed_at: Option<UnixMillis>,
+    ring: Option<(RingDigest, UnixMillis)>,
+    keys: Option<KeyCounts>,
+    /// `None` until it has begun to tell which keys it holds.
+    held: Option<Held>,
 }
 
 #[derive(Debug)]
@@ -124,6 +134,8 @@ pub(super) struct Store {
     readers: Vec<mpsc::Sender<Line>>,
     lines: u64,
     links: u64,
+    /// Keys that all nodes hold together, as far as they are remembered.
+    held: usize,
 }
 
 impl Store {
@@ -137,7 +149,8 @@ impl Store {
         if !self.nodes.contains_key(&node) && self.nodes.len() >= NODES_MAX {
             let down = self.nodes.iter().filter(|(_, state)| state.link.is_none());
             let oldest = down.min_by_key(|(_, state)| state.lost_at).map(|(node, _)| *node);
-            self.nodes.remove(&oldest.ok_or(Refused::TooManyNodes)?);
+            let oldest = self.nodes.remove(&oldest.ok_or(Refused::TooManyNodes)?);
+            self.held -= oldest.and_then(|state| state.held).map_or(0, |held| held.len());
         }
         self.links += 1;
         self.nodes.entry(node).or_default().link = Some(self.links);
@@ -221,6 +234,13 @@ impl Store {
         if let Some((digest, at)) = state.view {
             say(Report::View { digest, at });
         }
+        if let Some((digest, at)) = state.ring {
+            say(Report::Ring { digest, at });
+        }
+        if let Some(keys) = &state.keys {
+            say(Report::Keys(keys.clone()));
+        }
+        state.held.iter().flat_map(Held::reports).for_each(&mut say);
         if let Some(load) = &state.load {
             say(Report::Load(load.clone()));
         }
@@ -240,7 +260,9 @@ impl Store {
         match report {
             Report::Hello { id, epoch, addr } => {
                 let state = self.node(link);
+                let held = state.held.take().map_or(0, |held| held.len());
                 *state = NodeState { hello: Some((*id, *epoch, *addr)), link: state.link, ..NodeState::default() };
+                self.held -= held;
             }
             Report::Snapshot { members, deliveries, links } => {
                 let mut rows = Vec::new();
@@ -269,9 +291,43 @@ impl Store {
                 state.faults.clone_from(faults);
                 state.healed_at = *healed_at;
             }
-            Report::Ring { .. } | Report::Keys(_) | Report::Held { .. } => {}
+            Report::Ring { digest, at } => self.node(link).ring = Some((*digest, *at)),
+            Report::Keys(counts) => {
+                let mut counts = counts.clone();
+                counts.moving.truncate(MOVING_MAX);
+                self.node(link).keys = Some(counts);
+            }
+            Report::Held { anew, sampled, keys } => {
+                let before = self.node(link).held.as_ref().map_or(0, Held::len);
+                let room = HELD_ALL_MAX.saturating_sub(self.held - before).clamp(1, HELD_MAX);
+                let held = self.node(link).held.get_or_insert_default();
+                let moved = held.take(*anew, *sampled, keys, room);
+                let after = held.len();
+                self.held = self.held - before + after;
+                self.follow(&moved);
+            }
         }
         Ok(())
+    }
+
+    /// Drops what nodes that are away held of keys that were replaced or deleted since.
+    fn follow(&mut self, moved: &Moved) {
+        if moved.given_up.is_empty() && moved.replaced.is_empty() {
+            return;
+        }
+        let (mut away, mut here) = (Vec::new(), Vec::new());
+        for state in self.nodes.values_mut() {
+            let Some(held) = &mut state.held else { continue };
+            if state.link.is_none() { away.push(held) } else { here.push(held) }
+        }
+        for held in away {
+            let before = held.len();
+            // Handed over, unless nobody who is here has it any more.
+            let deleted = moved.given_up.iter().filter(|place| !here.iter().any(|held| held.has(**place)));
+            deleted.for_each(|place| held.forget(*place));
+            moved.replaced.iter().for_each(|(place, version)| held.forget_version(*place, *version));
+            self.held -= before - held.len();
+        }
     }
 
     fn arrive(&mut self, link: LinkId, delivery: &Delivery) -> Result<(), Refused> {

@@ -258,7 +258,7 @@ async fn the_gateway_is_a_way_in_to_each_node() {
     let reply = ask("a%2Fb/c?d=e%20f").body("hi").send().await.unwrap();
     assert_eq!((reply.status().as_u16(), reply.headers()["content-type"].as_bytes()), (202, &b"text/plain"[..]));
     assert_eq!(reply.text().await.unwrap(), "PUT /a%2Fb/c?d=e%20f hi");
-    let reply = ask("x").body("y".repeat(100_000)).send().await.unwrap();
+    let reply = ask("x").body("y".repeat(500_000)).send().await.unwrap();
     assert_eq!(reply.status().as_u16(), 413);
 
     server.abort();

@@ -2,8 +2,9 @@
 
 use std::{cmp::Ordering, collections::BTreeSet};
 
-use p2pnet_shared::NodeName;
+use p2pnet_shared::{NodeName, telemetry::DiskState};
 
+use super::ring::RingPicture;
 use crate::{
     cluster::{Role, UnitState},
     network::Node,
@@ -14,11 +15,13 @@ use crate::{
 pub enum SortBy {
     /// As people count.
     Name,
-    /// Trouble first: dead, paused, starting, out of step, well.
+    /// Trouble first: dead, paused, starting, a bad disk, out of step, well.
     #[default]
     State,
     /// How many members it sees.
     Members,
+    /// Keys held.
+    Keys,
     /// Broadcasts delivered.
     Messages,
     /// Resident memory.
@@ -31,10 +34,11 @@ pub enum SortBy {
 
 impl SortBy {
     /// In the order `s` goes through them, with the heading and whether the first order is the largest first.
-    pub const ALL: [(SortBy, &'static str, bool); 7] = [
+    pub const ALL: [(SortBy, &'static str, bool); 8] = [
         (SortBy::State, "STATE", false),
         (SortBy::Name, "NODE", false),
         (SortBy::Members, "MEMBERS", false),
+        (SortBy::Keys, "KEYS", true),
         (SortBy::Messages, "MSGS", true),
         (SortBy::Memory, "RSS", true),
         (SortBy::Cpu, "CPU", true),
@@ -69,13 +73,13 @@ pub struct NodesView {
 
 impl NodesView {
     /// Works out which rows are shown and in which order, and keeps the selection on a row that exists.
-    pub fn arrange(&mut self, nodes: &[Node]) {
+    pub fn arrange(&mut self, nodes: &[Node], ring: &RingPicture) {
         let filter = Filter::new(&self.filter);
         self.order.clear();
         self.order.extend((0..nodes.len()).filter(|i| filter.matches(&nodes[*i])));
         let (sort, reversed) = (self.sort, self.reversed);
         self.order.sort_by(|a, b| {
-            let order = compare(sort, &nodes[*a], &nodes[*b]);
+            let order = compare(sort, &nodes[*a], &nodes[*b], ring);
             let order = if reversed { order.reverse() } else { order };
             order.then_with(|| nodes[*a].name.display_order().cmp(&nodes[*b].name.display_order()))
         });
@@ -116,11 +120,13 @@ impl NodesView {
     }
 }
 
-fn compare(by: SortBy, a: &Node, b: &Node) -> Ordering {
+fn compare(by: SortBy, a: &Node, b: &Node, ring: &RingPicture) -> Ordering {
+    let keys = |node: &Node| ring.owner(&node.name).map_or(0, |owner| owner.keys);
     match by {
         SortBy::Name => Ordering::Equal,
-        SortBy::State => trouble(a).cmp(&trouble(b)),
+        SortBy::State => trouble(a, ring).cmp(&trouble(b, ring)),
         SortBy::Members => a.view.members.cmp(&b.view.members),
+        SortBy::Keys => keys(a).cmp(&keys(b)),
         SortBy::Messages => a.messages.cmp(&b.messages),
         SortBy::Memory => rss(a).cmp(&rss(b)),
         SortBy::Cpu => a.cpu_percent.unwrap_or(0.0).total_cmp(&b.cpu_percent.unwrap_or(0.0)),
@@ -129,15 +135,17 @@ fn compare(by: SortBy, a: &Node, b: &Node) -> Ordering {
 }
 
 /// Trouble first, the bootstrap before its peers.
-fn trouble(node: &Node) -> (u8, bool) {
+fn trouble(node: &Node, ring: &RingPicture) -> (u8, bool) {
+    let bad_disk = || ring.owner(&node.name).is_some_and(|owner| owner.live && owner.disk != DiskState::Fine);
     let rank = match node.state {
         UnitState::Dead => 0,
         UnitState::Paused => 1,
         UnitState::Created => 2,
-        UnitState::Up if !node.reporting => 3,
-        UnitState::Up if !node.agrees => 4,
-        UnitState::Up => 5,
-        UnitState::Left => 6,
+        UnitState::Up if bad_disk() => 3,
+        UnitState::Up if !node.reporting => 4,
+        UnitState::Up if !node.agrees => 5,
+        UnitState::Up => 6,
+        UnitState::Left => 7,
     };
     (rank, node.role != Role::Bootstrap)
 }

@@ -16,11 +16,24 @@ pub enum Pane {
     Log,
     /// What is wrong on purpose.
     Faults,
+    /// The key-value store: the ring, its copies, what moves.
+    Ring,
+}
+
+/// What has the place beside the nodes, where there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Beside {
+    /// The selected node's members, links or story.
+    #[default]
+    Peers,
+    /// The ring, with the selected node's arcs.
+    Ring,
 }
 
 impl Pane {
     /// In the order of their digits and of Tab.
-    pub const ALL: [Pane; 6] = [Pane::Nodes, Pane::Peers, Pane::Traces, Pane::Agreement, Pane::Log, Pane::Faults];
+    pub const ALL: [Pane; 7] =
+        [Pane::Nodes, Pane::Peers, Pane::Traces, Pane::Agreement, Pane::Log, Pane::Faults, Pane::Ring];
 
     /// Its name in a title or a tab.
     #[must_use]
@@ -32,6 +45,7 @@ impl Pane {
             Pane::Agreement => "Agreement",
             Pane::Log => "Log",
             Pane::Faults => "Faults",
+            Pane::Ring => "Ring",
         }
     }
 

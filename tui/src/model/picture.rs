@@ -5,6 +5,7 @@
 
 use p2pnet_shared::{NodeName, UnixMillis};
 
+use super::ring::RingPicture;
 use crate::network::{Chapter, Neighbour, Network, Node, Summary, Trace};
 
 /// How many of the newest broadcasts are shown. Default 200: two screens of the largest terminal we know.
@@ -32,6 +33,8 @@ pub struct Picture {
     pub nodes: Vec<Node>,
     /// The newest broadcasts, newest first.
     pub traces: Vec<Trace>,
+    /// The key-value store.
+    pub ring: RingPicture,
     /// The selected node.
     pub about: About,
     /// Why the engine's word is out of date, and since when.
@@ -76,7 +79,7 @@ impl Picture {
         let passed = now.since(self.at);
         self.at = now;
         self.summary.faults.iter_mut().for_each(|fault| fault.for_ms += passed);
-        if let Some(running) = &mut self.summary.converging_for_ms {
+        for running in [&mut self.summary.converging_for_ms, &mut self.ring.repair.running_ms].into_iter().flatten() {
             *running += passed;
         }
     }

@@ -83,6 +83,7 @@ impl Completion {
             Some(Slot::Nodes) if done.last().is_some_and(|word| word.ends_with('%')) => {
                 self.keep(["seed".to_owned()].into_iter());
             }
+            _ if done.last() == Some(&"--via") => self.nodes(nodes),
             Some(Slot::Node | Slot::Nodes) => self.nodes(nodes),
             Some(Slot::To) if done.last() == Some(&"to") => self.nodes(nodes),
             Some(Slot::To) => self.keep(["to".to_owned()].into_iter()),
@@ -138,6 +139,9 @@ mod tests {
         assert_eq!(of("loss ").candidates[2], "30%");
         assert_eq!(of("loss 30% node1 node1").candidates[0], "node10");
         assert_eq!(of("fault d").candidates, ["delay"]);
+        assert_eq!(of("put k v --v").ghost(), "ia");
+        assert_eq!(of("get k --via node2").candidates[0], "node20");
+        assert!(of("get ").candidates.is_empty(), "which keys there are nobody knows");
         assert!(of("frobnicate ").candidates.is_empty());
     }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! line  = verb word…           words in "double" or 'single' quotes are one word, \" and \\ stand for themselves
+//! VALUE = JSON, or text up to the end or to a closing `--via NODE`; one word in "double" quotes is text
 //! NODES = 9 | node9 | 20-30 | bootstrap | 30% [seed N], and several of them      (select.rs)
 //! TEXT  = one quoted word, or every word up to the end or to a closing `to NODE`
 //! ```
@@ -9,12 +10,13 @@
 
 use std::ops::Range;
 
-use p2pnet_shared::{NodeName, wire::broadcast::TEXT_MAX_BYTES};
+use p2pnet_shared::{Key, NodeName, wire::broadcast::TEXT_MAX_BYTES};
 
 use super::LineError;
 use crate::{
     select::Selector,
-    verb::{Signal, Verb},
+    verb::{KeyAct, KeyOrder, Signal, Verb},
+    verbs::keys::read_value,
 };
 
 /// Most nodes one `add` takes: a bridge holds 1,023.
@@ -71,6 +73,8 @@ pub struct Form {
 }
 
 const SIGNALS: Slot = Slot::Flag(&["--signal KILL", "--signal TERM"]);
+
+const VIA: Slot = Slot::Flag(&["--via"]);
 
 /// Every verb there is.
 pub const FORMS: &[Form] = &[
@@ -171,6 +175,34 @@ pub const FORMS: &[Form] = &[
         help: "what has arrived at a node, and the way it took",
         slots: &[Slot::Node],
         read: messages,
+    },
+    Form {
+        names: &["put"],
+        signature: "KEY VALUE [--via NODE]",
+        help: "store JSON or text under a key; \"in quotes\" is text",
+        slots: &[Slot::Text, Slot::Text, VIA],
+        read: put,
+    },
+    Form {
+        names: &["get"],
+        signature: "KEY [--via NODE]",
+        help: "show a key's value, and its siblings",
+        slots: &[Slot::Text, VIA],
+        read: |words| on_key(words, KeyAct::Get),
+    },
+    Form {
+        names: &["delete", "del"],
+        signature: "KEY [--via NODE]",
+        help: "delete a key",
+        slots: &[Slot::Text, VIA],
+        read: |words| on_key(words, KeyAct::Delete),
+    },
+    Form {
+        names: &["owner"],
+        signature: "KEY [--via NODE]",
+        help: "show on the ring which nodes hold a key",
+        slots: &[Slot::Text, VIA],
+        read: |words| on_key(words, KeyAct::Owner),
     },
     Form {
         names: &["stop-network"],
@@ -443,6 +475,68 @@ fn said(words: &Words, end: usize) -> Result<String, LineError> {
         }
         _ => Ok(text),
     }
+}
+
+/// The node after a closing `--via`, and how many words are before it.
+fn via(words: &Words) -> Result<(Option<NodeName>, usize), LineError> {
+    let len = words.list.len();
+    let plain = |at: usize| words.list.get(at).filter(|word| !word.quoted).map(|word| word.text.as_str());
+    if len > 1 && plain(len - 1) == Some("--via") {
+        return Err(words.missing("the node to ask: 9, node9 or bootstrap"));
+    }
+    if len > 2 && plain(len - 2) == Some("--via") {
+        return Ok((Some(words.node(len - 1)?), len - 2));
+    }
+    match plain(len - 1).and_then(|word| word.strip_prefix("--via=")) {
+        Some(name) if len > 1 => {
+            let wrong = || words.wrong(len - 1, format!("`{name}` is no node: 9, node9 or bootstrap"));
+            Ok((Some(node(name).ok_or_else(wrong)?), len - 1))
+        }
+        _ => Ok((None, len)),
+    }
+}
+
+/// The second word, as a key.
+fn key(words: &Words, end: usize) -> Result<Key, LineError> {
+    let word = words.text(1).filter(|_| end > 1).ok_or_else(|| words.missing("a key, in quotes if it has spaces"))?;
+    let wrong = match word.len() {
+        0 => "a key has at least one character",
+        _ => "a key has at most 1024 bytes",
+    };
+    word.parse().map_err(|_| words.wrong(1, wrong))
+}
+
+fn on_key(words: &Words, act: KeyAct) -> Result<Request, LineError> {
+    let (via, end) = via(words)?;
+    let key = key(words, end)?;
+    if end > 2 {
+        let text = format!("nothing is expected at `{}`; a key with spaces goes in quotes", words.list[2].text);
+        return Err(words.wrong(2, text));
+    }
+    Ok(Request::Verb(Verb::Key(KeyOrder { key, via, act })))
+}
+
+fn put(words: &Words) -> Result<Request, LineError> {
+    let (via, end) = via(words)?;
+    let key = key(words, end)?;
+    let (Some(first), Some(last)) = (words.list.get(2).filter(|_| end > 2), words.list[..end].last()) else {
+        return Err(words.missing("a value: JSON or text, \"in quotes\" it is text"));
+    };
+    let at = first.at.start..last.at.end;
+    let typed = &words.line[at.clone()];
+    let is_one = end == 3 && first.quoted;
+    let value = match typed.as_bytes().first() {
+        // In quotes it is text; what JSON's escapes mean in it, they mean here too.
+        Some(b'"') if is_one => {
+            let as_json = serde_json::from_str(typed).ok().filter(serde_json::Value::is_string);
+            as_json.map_or_else(|| read_value(&first.text, true), Ok)
+        }
+        // As a shell has it: the quotes only hold it together.
+        Some(b'\'') if is_one => read_value(&first.text, false),
+        _ => read_value(typed, false),
+    };
+    let value = value.map_err(|failure| LineError { at, text: one_line(&failure.to_string()) })?;
+    Ok(Request::Verb(Verb::Key(KeyOrder { key, via, act: KeyAct::Put(value) })))
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+use serde_json::json;
+
 use super::*;
 use crate::verb::FaultOrder;
 
@@ -19,6 +21,14 @@ fn cut(from: &str, to: Option<&str>, one_way: bool) -> Verb {
 fn loss(at: &str) -> Verb {
     let percent = p2pnet_shared::fault::Percent::try_from(30).unwrap();
     Verb::Fault(FaultOrder::Loss { percent, nodes: Some(nodes(at)) })
+}
+
+fn key(key: &str, act: KeyAct, via: Option<u32>) -> Verb {
+    Verb::Key(KeyOrder { key: key.parse().unwrap(), via: via.map(NodeName::numbered), act })
+}
+
+fn put(name: &str, value: serde_json::Value, via: Option<u32>) -> Verb {
+    key(name, KeyAct::Put(value), via)
 }
 
 #[test]
@@ -66,6 +76,21 @@ fn every_verb_in_its_long_and_short_form() {
         ("loss 30% 1-9", loss("1-9")),
         ("fault loss 30 1-9", loss("1-9")),
         ("fault pause 3", Verb::Pause(nodes("3"))),
+        ("put k v", put("k", json!("v"), None)),
+        ("put k 5", put("k", json!(5), None)),
+        (r#"put k "5""#, put("k", json!("5"), None)),
+        ("put k '5'", put("k", json!(5), None)),
+        (r#"put k "a\nb \"c\"""#, put("k", json!("a\nb \"c\""), None)),
+        ("put k it's green, and  sour", put("k", json!("it's green, and  sour"), None)),
+        (r#"put "my key" {"a": "b c", "d": [1, 2]} --via 7"#, put("my key", json!({"a": "b c", "d": [1, 2]}), Some(7))),
+        (r#"put k '{"a": 1}' --via=node7"#, put("k", json!({"a": 1}), Some(7))),
+        (r#"put k "--via" "#, put("k", json!("--via"), None)),
+        ("put k ключ ", put("k", json!("ключ"), None)),
+        ("get a/b", key("a/b", KeyAct::Get, None)),
+        ("get 'a b' --via 3", key("a b", KeyAct::Get, Some(3))),
+        ("delete k", key("k", KeyAct::Delete, None)),
+        ("del k", key("k", KeyAct::Delete, None)),
+        ("owner k --via 3", key("k", KeyAct::Owner, Some(3))),
         ("messages 8", Verb::Messages(NodeName::numbered(8))),
         ("get-messages node8", Verb::Messages(NodeName::numbered(8))),
     ];
@@ -106,6 +131,17 @@ fn a_wrong_word_is_pointed_at() {
         ("send 4 hi to !", 13..14, "no node"),
         ("messages", 8..8, "a node"),
         ("messages 1 2", 11..12, "nothing is expected"),
+        ("put", 3..3, "a key"),
+        ("put k", 5..5, "a value"),
+        ("put k --via 7", 13..13, "a value"),
+        ("put k v --via", 13..13, "the node"),
+        ("put k v --via !", 14..15, "no node"),
+        ("put k v --via=!", 8..15, "no node"),
+        ("put \"\" v", 4..6, "at least one"),
+        ("put k \"v", 6..8, "not closed"),
+        ("get", 3..3, "a key"),
+        ("get a b", 6..7, "quotes"),
+        ("owner --via 7", 13..13, "a key"),
         ("stop-network now", 13..16, "nothing is expected"),
         ("quit now", 5..8, "nothing is expected"),
     ];

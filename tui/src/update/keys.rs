@@ -2,12 +2,12 @@
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent};
 
-use super::{ask_quit, layout, leave, requests, typing};
+use super::{ask_quit, layout, leave, owner_rows, requests, typing};
 use crate::{
     cluster::UnitState,
     keys::{Action, action, is_interrupt},
     message::Command,
-    model::{Dialog, Face, Model, Opening, pane::Pane},
+    model::{Dialog, Face, Model, Opening, pane::Pane, ring::RingFace},
     prompt::{Mode, grammar::Request},
 };
 
@@ -107,21 +107,36 @@ fn act(model: &mut Model, action: Action) -> Vec<Command> {
         Action::Zoom => model.zoom = !model.zoom,
         Action::Move(by) => step(model, by),
         Action::Page(by) => {
-            let page = layout(model).rows(model.focus, 1).max(1);
+            let rows = if owners_have_the_keys(model) { owner_rows(model) } else { layout(model).rows(model.focus, 1) };
+            let page = rows.max(1);
             step(model, by * page as isize);
         }
         Action::First => step(model, -1_000_000),
         Action::Last => step(model, 1_000_000),
         Action::Mark => mark(model),
+        Action::Sort if owners_have_the_keys(model) => {
+            model.ring.sort_next();
+            model.ring.arrange(&model.picture.ring.owners);
+        }
+        Action::Reverse if owners_have_the_keys(model) => {
+            model.ring.reversed = !model.ring.reversed;
+            model.ring.arrange(&model.picture.ring.owners);
+        }
         Action::Sort => {
             model.nodes.sort_next();
-            model.nodes.arrange(&model.picture.nodes);
+            model.nodes.arrange(&model.picture.nodes, &model.picture.ring);
         }
         Action::Reverse => {
             model.nodes.reversed = !model.nodes.reversed;
-            model.nodes.arrange(&model.picture.nodes);
+            model.nodes.arrange(&model.picture.nodes, &model.picture.ring);
         }
         Action::Inspect => inspect(model),
+        Action::Face if model.focus == Pane::Ring => {
+            model.ring.face = match model.ring.face {
+                RingFace::Circle => RingFace::Owners,
+                RingFace::Owners => RingFace::Circle,
+            };
+        }
         Action::Face => {
             model.peers.face = model.peers.face.next();
             model.peers.offset = 0;
@@ -144,7 +159,12 @@ fn act(model: &mut Model, action: Action) -> Vec<Command> {
     Vec::new()
 }
 
-/// Undoes the nearest thing: the unfolded trace, zoom, marks, the filter, a held picture.
+/// Whether the table of owners is in sight and has the focus.
+fn owners_have_the_keys(model: &Model) -> bool {
+    model.focus == Pane::Ring && owner_rows(model) > 0
+}
+
+/// Undoes the nearest thing: the unfolded trace, zoom, marks, the filter, the key looked at.
 fn back(model: &mut Model) {
     if model.traces.expanded {
         model.traces.expanded = false;
@@ -154,7 +174,11 @@ fn back(model: &mut Model) {
         model.nodes.marked.clear();
     } else if !model.nodes.filter.is_empty() {
         model.nodes.filter.clear();
-        model.nodes.arrange(&model.picture.nodes);
+        model.nodes.arrange(&model.picture.nodes, &model.picture.ring);
+    } else if model.ring.key.is_some() {
+        model.ring.key = None;
+        model.stale = true;
+        model.picture.ring.key = None;
     } else {
         model.notice = None;
         model.focus = Pane::Nodes;
@@ -164,7 +188,11 @@ fn back(model: &mut Model) {
 fn step(model: &mut Model, by: isize) {
     let layout = layout(model);
     match model.focus {
-        Pane::Nodes | Pane::Agreement | Pane::Faults => model.nodes.step(&model.picture.nodes, by),
+        Pane::Ring if owners_have_the_keys(model) => {
+            let next = model.ring.step(&model.picture.ring.owners, model.nodes.selected.as_ref(), by);
+            model.nodes.selected = next.or(model.nodes.selected.take());
+        }
+        Pane::Nodes | Pane::Agreement | Pane::Faults | Pane::Ring => model.nodes.step(&model.picture.nodes, by),
         Pane::Peers => {
             let rows = layout.rows(Pane::Peers, 0);
             let about = &model.picture.about;
@@ -211,7 +239,7 @@ fn inspect(model: &mut Model) {
             model.traces.offset = 0;
         }
         Pane::Nodes => model.focus = Pane::Peers,
-        Pane::Peers | Pane::Agreement | Pane::Log | Pane::Faults => model.zoom = !model.zoom,
+        Pane::Peers | Pane::Agreement | Pane::Log | Pane::Faults | Pane::Ring => model.zoom = !model.zoom,
     }
 }
 

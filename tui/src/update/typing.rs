@@ -79,7 +79,7 @@ fn changed(model: &mut Model) {
     model.prompt.history.rewind();
     if model.prompt.mode == Mode::Filter {
         model.nodes.filter = model.prompt.input.value().trim().to_owned();
-        model.nodes.arrange(&model.picture.nodes);
+        model.nodes.arrange(&model.picture.nodes, &model.picture.ring);
     }
 }
 
@@ -104,7 +104,7 @@ fn submit(model: &mut Model) -> Vec<Command> {
 fn cancel(model: &mut Model) {
     if model.prompt.mode == Mode::Filter {
         model.nodes.filter.clear();
-        model.nodes.arrange(&model.picture.nodes);
+        model.nodes.arrange(&model.picture.nodes, &model.picture.ring);
     }
     model.prompt.close();
 }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! wide     title · labels · values · details · progress or the reason in full
-//! middle   title · verdict, up, agreement, time to converge · messages, host · reason
-//! narrow   title · verdict, up, agreement · messages, host
+//! middle   title · verdict, up, agreement, time to converge · keys, messages, host · reason
+//! narrow   title · verdict, up, agreement · keys, messages, host
 //! tiny     the verdict
 //! ```
 
@@ -11,6 +11,8 @@ use ratatui::{
     buffer::Buffer,
     text::{Line, Span},
 };
+
+mod store;
 
 use super::{
     cells::{bytes, clip, count, duration, pad, row, width},
@@ -160,6 +162,11 @@ fn tally(glyph: &str, number: u32, word: &str, role: Role, model: &Model) -> Spa
     part(text, if number == 0 { Role::Muted } else { role }, model)
 }
 
+/// Zero needs no word.
+fn some(number: u32, word: &'static str) -> &'static str {
+    if number == 0 { "" } else { word }
+}
+
 fn agree_percent(model: &Model) -> Option<f32> {
     let summary = &model.picture.summary;
     (summary.nodes.up > 0).then(|| summary.members.agree as f32 * 100.0 / summary.nodes.up as f32)
@@ -187,7 +194,7 @@ fn past_times(model: &Model) -> String {
     let none = model.theme.symbols.none;
     let show = |ms: Option<u64>| ms.map_or_else(|| none.to_owned(), duration);
     format!(
-        "last {}  p50 {}  p99 {}",
+        "last {} p50 {} p99 {}",
         show(model.picture.summary.converged_in_ms.or(model.agreement.last_ms())),
         show(model.agreement.percentile_ms(50)),
         show(model.agreement.percentile_ms(99))
@@ -198,7 +205,7 @@ fn host(model: &Model) -> (String, Role) {
     match &model.host {
         Some(host) => {
             let role = if host.cpu_percent > 90.0 { Role::Warning } else { Role::Text };
-            (format!("cpu {:.0}%  mem {}", host.cpu_percent, bytes(host.memory_used_bytes)), role)
+            (format!("cpu {:.0}% mem {}", host.cpu_percent, bytes(host.memory_used_bytes)), role)
         }
         None => (format!("cpu {}", model.theme.symbols.none), Role::Muted),
     }
@@ -214,24 +221,26 @@ fn wide(model: &Model, layout: &Layout, buf: &mut Buffer) {
     let messages = &summary.messages;
     let arrived = Line::from(vec![
         part(format!("{}/{} ", count(messages.delivered), count(messages.expected)), Role::Text, model),
-        part("delivered ", Role::Muted, model),
+        part("came ", Role::Muted, model),
         tally("", u32::try_from(messages.duplicates).unwrap_or(u32::MAX), "twice", Role::Dead, model),
     ]);
     let counts = &summary.nodes;
-    let groups: [(u16, &str, Line<'static>, Line<'static>); 6] = [
-        (20, "VERDICT", Line::from(verdict(model)), Line::from(part(host_bound(model), Role::Warning, model))),
+    let (balance, copies) = store::groups(model);
+    let groups: [(u16, &str, Line<'static>, Line<'static>); 7] = [
+        (18, "VERDICT", Line::from(verdict(model)), Line::from(part(host_bound(model), Role::Warning, model))),
         (
-            32,
+            24,
             "NODES",
             Line::from(part(format!("{} of {} up", counts.up, counts.wanted), Role::Title, model)),
+            // The worst first: what has no room is the least of it.
             Line::from(vec![
-                tally(symbols.starting, counts.starting, "starting", Role::Converging, model),
-                tally(symbols.paused, counts.paused, "paused", Role::Warning, model),
-                tally(symbols.dead, counts.dead, "dead", Role::Dead, model),
+                tally(symbols.dead, counts.dead, some(counts.dead, "dead"), Role::Dead, model),
+                tally(symbols.paused, counts.paused, some(counts.paused, "paused"), Role::Warning, model),
+                tally(symbols.starting, counts.starting, some(counts.starting, "starting"), Role::Converging, model),
             ]),
         ),
         (
-            22,
+            21,
             "MEMBERSHIP",
             Line::from(part(format!("{agreement} agree"), agreement_role, model)),
             Line::from(vec![
@@ -240,22 +249,23 @@ fn wide(model: &Model, layout: &Layout, buf: &mut Buffer) {
             ]),
         ),
         (
-            34,
+            32,
             "TIME TO CONVERGE",
             Line::from(part(clock, clock_role, model)),
             Line::from(part(past_times(model), Role::Muted, model)),
         ),
+        (22, "KEYS  max/mean", balance, copies),
         (
-            33,
+            26,
             "MESSAGES",
             Line::from(vec![
-                part(format!("{} accepted  ", count(messages.accepted)), Role::Text, model),
+                part(format!("{} sent ", count(messages.accepted)), Role::Text, model),
                 part(summary.overlay_words(), Role::Muted, model),
             ]),
             arrived,
         ),
         (
-            18,
+            17,
             "HOST",
             Line::from(part(host_text, host_role, model)),
             Line::from(part(host_total(model), Role::Muted, model)),
@@ -318,7 +328,8 @@ fn messages_and_host(model: &Model) -> Vec<Span<'static>> {
     let (host_text, host_role) = host(model);
     let behind = messages.delivered < messages.expected;
     let words = model.picture.summary.overlay_words();
-    vec![
+    let mut spans = store::in_short(model);
+    spans.extend([
         part(format!(" messages {}  ", count(messages.accepted)), Role::Text, model),
         part(
             format!("delivered {}/{}  ", count(messages.delivered), count(messages.expected)),
@@ -340,5 +351,6 @@ fn messages_and_host(model: &Model) -> Vec<Span<'static>> {
             model,
         ),
         part(words, Role::Text, model),
-    ]
+    ]);
+    spans
 }

@@ -3,14 +3,15 @@
 //! ```text
 //! ≥ 150×40  four panes and the log          header 5, prompt 3     the faults take the curve's place while they have the focus
 //! ≥  95×28  two panes and a merged strip    header 4, prompt 3     strip: traces and log, or the pane whose digit was pressed
+//!                                                                  in both, beside the nodes: peers or ring, whichever was last
 //! ≥  60×16  one pane with tabs              header 3, prompt 3
 //!    below  verdict, a note, the prompt
 //! ```
-//! A pure function of the size, the focused pane and zoom, so that `update` can ask what is visible.
+//! A pure function of the size, the focused pane, zoom and what is beside the nodes, so that `update` can ask what is visible.
 
 use ratatui::layout::Rect;
 
-use crate::model::pane::Pane;
+use crate::model::pane::{Beside, Pane};
 
 /// How much fits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +52,7 @@ const BREAKPOINTS: [(Arrangement, u16, u16, u16); 3] =
 impl Layout {
     /// The layout for a terminal of `(columns, rows)`.
     #[must_use]
-    pub fn of(size: (u16, u16), focus: Pane, zoom: bool) -> Self {
+    pub fn of(size: (u16, u16), focus: Pane, beside: Beside, zoom: bool) -> Self {
         let (width, height) = size;
         let fits = BREAKPOINTS.iter().find(|(_, columns, rows, _)| width >= *columns && height >= *rows);
         let (arrangement, header) = fits.map_or((Arrangement::Tiny, 1), |(which, .., header)| (*which, *header));
@@ -67,32 +68,34 @@ impl Layout {
         match arrangement {
             Arrangement::Tiny => {}
             _ if zoom || arrangement == Arrangement::One => layout.panes.push((focus, body)),
-            Arrangement::Four => layout.four(body, focus),
-            _ => layout.two(body, focus),
+            Arrangement::Four => layout.four(body, focus, beside),
+            _ => layout.two(body, focus, beside),
         }
         layout
     }
 
-    fn four(&mut self, body: Rect, focus: Pane) {
+    fn four(&mut self, body: Rect, focus: Pane, beside: Beside) {
         let (body, log) = cut_bottom(body, (body.height / 5).max(6));
         let (upper, lower) = cut_top(body, body.height * 3 / 5);
-        let (nodes, peers) = cut_left(upper, upper.width * 21 / 40);
+        let (nodes, second) = cut_left(upper, upper.width * 21 / 40);
         let (traces, agreement) = cut_left(lower, lower.width * 21 / 40);
         self.panes = vec![
             (Pane::Nodes, nodes),
-            (Pane::Peers, peers),
+            (shown(beside), second),
             (Pane::Traces, traces),
             (if focus == Pane::Faults { Pane::Faults } else { Pane::Agreement }, agreement),
             (Pane::Log, log),
         ];
     }
 
-    fn two(&mut self, body: Rect, focus: Pane) {
+    fn two(&mut self, body: Rect, focus: Pane, beside: Beside) {
         let (upper, strip) = cut_bottom(body, (body.height * 2 / 5).max(6));
-        let (nodes, peers) = cut_left(upper, upper.width * 11 / 20);
-        self.panes = vec![(Pane::Nodes, nodes), (Pane::Peers, peers)];
+        // The circle needs the room that a table's last columns can spare.
+        let fortieths = if beside == Beside::Ring { 19 } else { 22 };
+        let (nodes, second) = cut_left(upper, upper.width * fortieths / 40);
+        self.panes = vec![(Pane::Nodes, nodes), (shown(beside), second)];
         match focus {
-            Pane::Nodes | Pane::Peers => self.strip = Some(strip),
+            Pane::Nodes | Pane::Peers | Pane::Ring => self.strip = Some(strip),
             other => self.panes.push((other, strip)),
         }
     }
@@ -107,6 +110,13 @@ impl Layout {
     #[must_use]
     pub fn rows(&self, pane: Pane, headings: u16) -> usize {
         self.area(pane).map_or(0, |area| usize::from(area.height.saturating_sub(2 + headings)))
+    }
+}
+
+fn shown(beside: Beside) -> Pane {
+    match beside {
+        Beside::Peers => Pane::Peers,
+        Beside::Ring => Pane::Ring,
     }
 }
 
@@ -130,12 +140,14 @@ fn cut_left(area: Rect, columns: u16) -> (Rect, Rect) {
 mod tests {
     use super::*;
 
+    const BESIDE: [Beside; 2] = [Beside::Peers, Beside::Ring];
+
     #[test]
     fn nothing_overlaps_and_nothing_is_off_the_screen() {
         for width in 1..=220 {
             for height in 1..=70 {
-                for focus in Pane::ALL {
-                    let layout = Layout::of((width, height), focus, false);
+                for (focus, beside) in Pane::ALL.into_iter().flat_map(|pane| BESIDE.map(|beside| (pane, beside))) {
+                    let layout = Layout::of((width, height), focus, beside, false);
                     let screen = Rect::new(0, 0, width, height);
                     let mut areas: Vec<Rect> = layout.panes.iter().map(|(_, area)| *area).collect();
                     areas.extend([layout.header, layout.tabs, layout.last, layout.prompt]);
@@ -151,13 +163,14 @@ mod tests {
 
     #[test]
     fn each_size_has_the_panes_it_has_room_for() {
-        let shown = |size| Layout::of(size, Pane::Nodes, false).panes.len();
+        let shown = |size| Layout::of(size, Pane::Nodes, Beside::Ring, false).panes.len();
         assert_eq!([shown((160, 45)), shown((100, 30)), shown((80, 24)), shown((40, 10))], [5, 2, 1, 0]);
-        assert!(Layout::of((100, 30), Pane::Log, false).area(Pane::Log).is_some());
-        assert_eq!(Layout::of((160, 45), Pane::Log, true).panes.len(), 1);
+        assert!(Layout::of((100, 30), Pane::Log, Beside::Peers, false).area(Pane::Log).is_some());
+        assert_eq!(Layout::of((160, 45), Pane::Log, Beside::Peers, true).panes.len(), 1);
         for pane in Pane::ALL {
+            let beside = if pane == Pane::Ring { Beside::Ring } else { Beside::Peers };
             assert!(
-                Layout::of((160, 45), pane, false).area(pane).is_some(),
+                Layout::of((160, 45), pane, beside, false).area(pane).is_some(),
                 "{pane:?} is in sight once it has the focus"
             );
         }

@@ -10,7 +10,8 @@ use ratatui::{
 };
 
 use super::{
-    cells::{age, bytes, frame, pad, restyle, row, wrap},
+    cells::{age, bytes, count, frame, pad, restyle, row, wrap},
+    ring::disk_trouble,
     theme::{Role, Theme},
 };
 use crate::{
@@ -30,17 +31,18 @@ struct Column {
     sort: Option<SortBy>,
 }
 
-const COLUMNS: [Column; 10] = [
+const COLUMNS: [Column; 11] = [
     Column { heading: "NODE", width: 11, right: false, drop: 0, text: name, sort: Some(SortBy::Name) },
     Column { heading: "STATE", width: 12, right: false, drop: 0, text: state, sort: Some(SortBy::State) },
     Column { heading: "MEMBERS", width: 7, right: true, drop: 0, text: members, sort: Some(SortBy::Members) },
     Column { heading: "AGREE", width: 14, right: false, drop: 0, text: agree, sort: None },
-    Column { heading: "SUSP", width: 4, right: true, drop: 4, text: suspects, sort: None },
-    Column { heading: "MSGS", width: 5, right: true, drop: 1, text: messages, sort: Some(SortBy::Messages) },
+    Column { heading: "KEYS", width: 6, right: true, drop: 1, text: keys, sort: Some(SortBy::Keys) },
+    Column { heading: "SUSP", width: 4, right: true, drop: 5, text: suspects, sort: None },
+    Column { heading: "MSGS", width: 5, right: true, drop: 2, text: messages, sort: Some(SortBy::Messages) },
     Column { heading: "RSS", width: 5, right: true, drop: 0, text: memory, sort: Some(SortBy::Memory) },
-    Column { heading: "CPU", width: 5, right: true, drop: 3, text: cpu, sort: Some(SortBy::Cpu) },
-    Column { heading: "AGE", width: 7, right: true, drop: 2, text: since, sort: Some(SortBy::Age) },
-    Column { heading: "ADDRESS", width: 15, right: false, drop: 5, text: address, sort: None },
+    Column { heading: "CPU", width: 5, right: true, drop: 4, text: cpu, sort: Some(SortBy::Cpu) },
+    Column { heading: "AGE", width: 7, right: true, drop: 3, text: since, sort: Some(SortBy::Age) },
+    Column { heading: "ADDRESS", width: 15, right: false, drop: 6, text: address, sort: None },
 ];
 
 /// Glyph, mark and the blank before each column.
@@ -122,11 +124,19 @@ fn headings(model: &Model, columns: &[&Column]) -> Line<'static> {
 fn line(model: &Model, node: &Node, columns: &[&Column]) -> Line<'static> {
     let theme = &model.theme;
     let (glyph, role) = glyph(theme, node);
+    let bad_disk = disk(model, node).is_some();
+    let (glyph, role) = if bad_disk { (theme.symbols.dead, Role::Dead) } else { (glyph, role) };
     let style = theme.style(role);
+    let held = match model.picture.ring.holds_focus(&node.name) {
+        Some(0) => theme.symbols.mark.to_owned(),
+        Some(replica) => replica.to_string(),
+        None => " ".to_owned(),
+    };
     let mark = if model.nodes.marked.contains(&node.name) { theme.symbols.mark } else { " " };
     let mut spans = vec![
         Span::styled(mark, theme.style(Role::Converging)),
-        Span::styled(format!("{glyph} "), style),
+        Span::styled(glyph, style),
+        Span::styled(held, theme.style(Role::Path)),
         Span::raw(" "),
     ];
     for column in columns {
@@ -135,6 +145,7 @@ fn line(model: &Model, node: &Node, columns: &[&Column]) -> Line<'static> {
             "NODE" | "STATE" => style,
             "AGREE" if node.state == UnitState::Up && !node.agrees => theme.style(Role::Converging),
             "SUSP" if node.suspects > 0 => theme.style(Role::Warning),
+            _ if bad_disk => style,
             _ if node.state == UnitState::Up => theme.style(Role::Text),
             _ => theme.style(Role::Muted),
         };
@@ -166,6 +177,7 @@ fn state(model: &Model, node: &Node) -> String {
     let (_, word, _) = model.theme.unit(node.state);
     match (node.state, node.since) {
         (UnitState::Up, _) if !node.reporting => "up, silent".to_owned(),
+        (UnitState::Up, _) if disk(model, node).is_some() => disk(model, node).unwrap_or_default().to_owned(),
         (UnitState::Up, _) | (_, None) => word.to_owned(),
         (_, Some(since)) => format!("{word} {}", age(model.picture.at.since(since))),
     }
@@ -187,6 +199,17 @@ fn agree(model: &Model, node: &Node) -> String {
         (false, 0, missing) => format!("miss {missing}"),
         (false, ghosts, missing) => format!("ghost {ghosts} miss {missing}"),
     })
+}
+
+/// The word for a disk that takes no writes.
+fn disk(model: &Model, node: &Node) -> Option<&'static str> {
+    let owner = model.picture.ring.owner(&node.name).filter(|owner| owner.live)?;
+    disk_trouble(owner.disk).map(|(word, _)| word)
+}
+
+fn keys(model: &Model, node: &Node) -> String {
+    let held = model.picture.ring.owner(&node.name).map(|owner| count(owner.keys));
+    unless_up(model, node, || held.unwrap_or_else(|| model.theme.symbols.none.to_owned()))
 }
 
 fn suspects(model: &Model, node: &Node) -> String {

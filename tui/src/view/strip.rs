@@ -20,7 +20,7 @@ pub(super) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
     let title = Line::from(vec![
         Span::styled(" 3 Traces + 5 Log ", theme.style(Role::Title)),
         Span::styled(
-            format!("{} a digit brings one up, 4 Agreement, 6 Faults ", theme.symbols.dot),
+            format!("{} a digit brings one up, 4 Agreement, 6 Faults, 7 Ring ", theme.symbols.dot),
             theme.style(Role::Muted),
         ),
     ]);
@@ -45,6 +45,9 @@ pub(super) fn tabs(model: &Model, area: Rect, buf: &mut Buffer) {
             Span::styled(format!(" {name}  "), theme.style(Role::Muted))
         });
     }
-    spans.push(Span::styled("Tab next", theme.style(Role::Muted)));
+    let used: usize = spans.iter().map(Span::width).sum();
+    if used + 8 <= usize::from(area.width) {
+        spans.push(Span::styled("Tab next", theme.style(Role::Muted)));
+    }
     row(area, 0, Line::from(spans), buf);
 }

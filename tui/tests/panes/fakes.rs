@@ -80,7 +80,7 @@ pub(crate) fn many_model(peers: u32) -> Model {
     line(&mut model, 111_000, "network", ChangeKind::Converged, "every node that is up agrees after 1.8 s");
     line(&mut model, 9_000, "node1", ChangeKind::Accepted, "\"apple\"");
     line(&mut model, 8_900, "node1", ChangeKind::Delivered, "\"apple\" reached 101 of 101 in 55 ms, 4 hops at most");
-    model.nodes.arrange(&model.picture.nodes);
+    model.nodes.arrange(&model.picture.nodes, &model.picture.ring);
     model
 }
 
@@ -169,7 +169,7 @@ pub(crate) fn one_dead_model() -> Model {
     line(&mut model, 3_000, "network", ChangeKind::Diverged, "100 nodes differ from the truth");
     line(&mut model, 1_300, "node7", ChangeKind::Suspected, "accused by node31");
     line(&mut model, 1_200, "node7", ChangeKind::DeclaredDead, "first seen by node31");
-    model.nodes.arrange(&model.picture.nodes);
+    model.nodes.arrange(&model.picture.nodes, &model.picture.ring);
     model.nodes.selected = Some(name(7));
     model
 }
