@@ -24,6 +24,8 @@ use crate::{
 
 /// The data folder of a node that was told none.
 pub const DEFAULT_DATA: &str = "/data";
+/// Most places of a member on the ring: a thousand members make a million, 16 MB in each node.
+pub const VNODES_MAX: u16 = 1_024;
 
 /// A node's settings as they are typed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
@@ -46,7 +48,7 @@ pub struct NodeOptions {
     /// The network's name; nodes of other networks on the same wire are ignored [default: p2p_network]
     #[arg(long, env = "NETWORK", value_name = "NAME")]
     pub network: Option<String>,
-    /// Folder for what must survive a restart: the node's identity [default: /data if it is there]
+    /// Folder for what must survive a restart: the node's identity and its copies of keys [default: /data if it is there]
     #[arg(long, env = "DATA_DIR", value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Seals everything between nodes; a node without the same secret is not heard
@@ -63,12 +65,12 @@ pub struct NodeOptions {
     pub vnodes: Option<String>,
 }
 
-/// Where the identity is kept.
+/// Where the identity and the keys are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DataFolder {
     /// Asked for: created if it is not there, and an error if it cannot be written.
     Required(PathBuf),
-    /// The default: used if it is there; otherwise the identity lives in memory, and the log says so.
+    /// The default: used if it is there; otherwise identity and keys live in memory, and the log says so.
     IfPresent(PathBuf),
     /// Nowhere: every start is a new node, for tests.
     Memory,
@@ -89,7 +91,7 @@ pub struct Settings {
     pub peers: Vec<PeerAddress>,
     /// The network. Default `p2p_network`.
     pub network: NetworkName,
-    /// Where the identity is kept. Default `/data` if it is there.
+    /// Where the identity and the keys are kept. Default `/data` if it is there.
     pub data: DataFolder,
     /// Seals datagrams, frames and telemetry.
     pub secret: Option<String>,
@@ -299,7 +301,7 @@ impl TryFrom<NodeOptions> for Settings {
         let vnodes = match set(options.vnodes) {
             None => VNODES,
             Some(text) => match text.trim().parse() {
-                Ok(vnodes @ 1..=1_024) => vnodes,
+                Ok(vnodes @ 1..=VNODES_MAX) => vnodes,
                 _ => return Err(ConfigError::Vnodes(text)),
             },
         };

@@ -12,10 +12,14 @@
 mod calls;
 mod config;
 mod coordinator;
+mod digests;
 mod forward;
 mod peers;
+mod ranges;
 mod read;
+mod repair;
 mod replica;
+mod settled;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -35,8 +39,9 @@ pub use self::config::Config;
 use self::{
     calls::{Call, Calls, LOOK},
     peers::Peers,
+    repair::{Around, Repair},
     replica::Waiter,
-    store::{Seen, Store},
+    store::{Changed, Seen, Store},
 };
 use crate::time::Millis;
 
@@ -225,6 +230,7 @@ pub struct State {
     /// How many members the ring ever had in this life: a node that was never one of more than one is a network of one.
     most: usize,
     store: Store,
+    repair: Repair,
     peers: Peers,
     calls: Calls,
     /// Who waits for a batch, and how many they are without our own.
@@ -262,6 +268,7 @@ impl State {
             ring,
             most: 1,
             store,
+            repair: Repair::default(),
             peers: Peers::default(),
             calls: Calls::new(epoch),
             waiting: BTreeMap::new(),
@@ -279,8 +286,11 @@ impl State {
     /// Begins. To be called once, before anything else.
     pub fn start(&mut self, now: Millis, effects: &mut Vec<Effect>) {
         self.now = now;
+        let before = effects.len();
         self.set_tick(effects);
-        self.finish(0, effects);
+        self.store.take_changed();
+        self.with_repair(effects, |repair, around| repair.start(around));
+        self.finish(before, effects);
     }
 
     /// Takes one input and says what is to be done about it.
@@ -302,14 +312,18 @@ impl State {
             Input::Persisted { batch } => {
                 self.store.on_persisted(batch);
                 self.on_batch(batch, Ok(()), effects);
+                self.with_repair(effects, |repair, around| repair.persisted(around, batch));
             }
             Input::NotPersisted { batch, why } => {
                 self.store.on_not_persisted(batch, why);
                 self.on_batch(batch, Err(why), effects);
+                self.with_repair(effects, |repair, around| repair.not_persisted(around, batch, why));
             }
             Input::TimerFired(Timer::Calls) => self.on_look(effects),
             Input::TimerFired(Timer::Tick { due }) => self.on_tick(due, effects),
-            Input::TimerFired(Timer::Repair { .. }) => {}
+            Input::TimerFired(Timer::Repair { due }) => {
+                self.with_repair(effects, |repair, around| repair.timer(around, due));
+            }
         }
         self.finish(before, effects);
     }
@@ -347,7 +361,7 @@ impl State {
                 let disk = refused.map_or(Ok(sure), Err);
                 self.on_merged(call, &from, disk, more.filter(version::is_sound).as_ref(), effects);
             }
-            Message::Repair(_) => {}
+            Message::Repair(said) => self.with_repair(effects, |repair, around| repair.received(around, &from, said)),
         }
     }
 
@@ -381,9 +395,12 @@ impl State {
             return self.doubt(effects);
         }
         self.peers.up(&name, epoch);
-        self.ring.change([name], []);
-        self.most = self.most.max(self.ring.members().len());
-        self.on_ring_changed();
+        if self.ring.members().binary_search(&name).is_err() {
+            let old = self.ring.clone();
+            self.ring.change([name], []);
+            self.most = self.most.max(self.ring.members().len());
+            self.on_ring_changed(&old, effects);
+        }
     }
 
     fn on_member_down(&mut self, name: &NodeName, effects: &mut Vec<Effect>) {
@@ -392,18 +409,23 @@ impl State {
         }
         self.peers.down(name);
         self.lost(name, effects);
-        self.ring.change([], [name]);
-        self.on_ring_changed();
+        if self.ring.members().binary_search(name).is_ok() {
+            let old = self.ring.clone();
+            self.ring.change([], [name]);
+            self.on_ring_changed(&old, effects);
+        }
     }
 
-    fn on_ring_changed(&mut self) {
+    fn on_ring_changed(&mut self, old: &Ring, effects: &mut Vec<Effect>) {
         let (ring, me, n) = (&self.ring, &self.me, usize::from(self.config.n));
         self.store.unmark(|place| ring.walk(ring.arc(place)).take(n).any(|name| name == me));
+        self.with_repair(effects, |repair, around| repair.ring_changed(around, old));
     }
 
     fn on_unreachable(&mut self, peer: &NodeName, effects: &mut Vec<Effect>) {
         self.peers.avoid(peer, self.now);
         self.lost(peer, effects);
+        self.with_repair(effects, |repair, around| repair.unreachable(around, peer));
     }
 
     /// What was sent to this node may be lost.
@@ -478,15 +500,30 @@ impl State {
     }
 
     /// This node may lack what others acknowledged.
-    fn doubt(&mut self, _effects: &mut Vec<Effect>) {
+    fn doubt(&mut self, effects: &mut Vec<Effect>) {
         self.store.new_tenure();
+        self.with_repair(effects, |repair, around| repair.doubt(around));
     }
 
-    /// A replica never confirmed a write.
-    fn owes(&mut self, _peer: &NodeName, _place: Place, _effects: &mut Vec<Effect>) {}
-
-    fn is_settled(&self, _place: Place) -> bool {
-        false
+    /// Lets repair do something, and takes note of what it dropped.
+    fn with_repair(&mut self, effects: &mut Vec<Effect>, act: impl FnOnce(&mut Repair, &mut Around<'_>)) {
+        let mut dropped = Vec::new();
+        let (peers, now, wall) = (&self.peers, self.now, self.wall());
+        let mut around = Around {
+            now,
+            wall,
+            me: &self.me,
+            config: &self.config,
+            ring: &self.ring,
+            store: &mut self.store,
+            is_reachable: &|name| peers.is_reachable(name, now),
+            effects,
+            dropped: &mut dropped,
+        };
+        act(&mut self.repair, &mut around);
+        for entry in dropped {
+            self.forgot(&entry);
+        }
     }
 
     /// Hands what changed to the disk.
@@ -498,12 +535,13 @@ impl State {
 
     /// After every input: what changed goes to the disk and to those who watch, and the timer is set while there are calls.
     fn finish(&mut self, before: usize, effects: &mut Vec<Effect>) {
-        for change in self.store.take_changed() {
-            let versions = |seen: Seen| seen.live.then_some(seen.hash);
-            if versions(change.old) != versions(change.new) {
-                let held = HeldKey { place: change.place, versions: versions(change.new) };
-                effects.push(Effect::Announce(KeyEvent::Held(held)));
+        loop {
+            let changes = self.store.take_changed();
+            if changes.is_empty() {
+                break;
             }
+            self.announce(&changes, effects);
+            self.with_repair(effects, |repair, around| repair.changed(around, &changes));
         }
         self.save(effects);
         if !self.calls.is_timed && self.calls.len() > 0 {
@@ -514,6 +552,16 @@ impl State {
         for effect in &mut effects[before..] {
             if let Effect::Send { packet, .. } = effect {
                 packet.clock = now;
+            }
+        }
+    }
+
+    fn announce(&self, changes: &[Changed], effects: &mut Vec<Effect>) {
+        for change in changes {
+            let versions = |seen: Seen| seen.live.then_some(seen.hash);
+            if versions(change.old) != versions(change.new) {
+                let held = HeldKey { place: change.place, versions: versions(change.new) };
+                effects.push(Effect::Announce(KeyEvent::Held(held)));
             }
         }
     }
@@ -561,13 +609,13 @@ impl State {
         KeyCounts {
             keys: live().count() as u64,
             owned: live().filter(|(place, _)| is_owner(*place)).count() as u64,
-            misplaced: 0,
+            misplaced: self.repair.misplaced() as u64,
             tombstones: self.store.tombstones() as u64,
             conflicts: self.store.conflicts() as u64,
             bytes: self.store.bytes() as u64,
-            moving: Vec::new(),
-            repaired: 0,
-            repair_bytes: 0,
+            moving: self.repair.moving(&self.store),
+            repaired: self.repair.repaired(),
+            repair_bytes: self.repair.bytes(),
             disk: self.store.disk(),
         }
     }
@@ -581,6 +629,12 @@ impl State {
     /// Every entry held, tombstones included, in the order of their places.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.store.iter().map(|(_, held)| &held.entry)
+    }
+
+    /// Whether this node has every acknowledged write of what stands at a place, for all it knows.
+    #[must_use]
+    pub fn is_settled(&self, place: Place) -> bool {
+        self.repair.is_settled(place)
     }
 
     /// How many questions and writes are under way here.

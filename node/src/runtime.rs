@@ -26,6 +26,7 @@ mod faults;
 mod http;
 mod join;
 mod keys;
+mod keystore;
 mod link;
 mod listener;
 mod messages;
@@ -150,6 +151,8 @@ struct Node {
     told_again: Millis,
     live: watch::Sender<usize>,
     ever_joined: bool,
+    /// Why we were not let in.
+    refused: Option<String>,
     namesake_noticed: bool,
     log: MessageLog,
     reporter: Reporter,

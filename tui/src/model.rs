@@ -195,6 +195,8 @@ pub struct Model {
     pub picture: Picture,
     /// Whether something was observed since the picture was taken.
     pub stale: bool,
+    /// When it was taken.
+    pub taken_at: UnixMillis,
     /// Since when the picture is held still, if it is.
     pub frozen: Option<UnixMillis>,
     /// The machine.

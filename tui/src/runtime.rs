@@ -8,8 +8,8 @@
 //! observe      truth and views ──────────▶ bounded channel ─┘      ▼
 //! terminal.rs  raw mode in, given back on every way out  ◀──── view, between synchronized-update escapes
 //! ```
-//! A key is drawn at once. Other news is drawn at most ten times a second; a running clock once a second; nothing
-//! otherwise. Between two draws at most 512 messages or 5 ms of them are taken in, so a flood of news never holds a key back.
+//! A key is drawn at once. Other news is drawn at most ten times a second; a mark that moves by itself, while copies of keys
+//! do and it is in sight, thirty times; a running clock once a second; nothing otherwise. Between two draws at most 512 messages or 5 ms of them are taken in, so a flood of news never holds a key back.
 //! Every verb runs in a task of its own: a slow engine delays its answer and nothing else.
 #![allow(clippy::disallowed_methods, reason = "this is where time and tasks come from")]
 
@@ -28,7 +28,7 @@ use crate::{
     message::{Command, Message},
     model::{Farewell, Model, Opening},
     network::Observation,
-    update::update,
+    update::{is_animated, update},
     view::theme::{Depth, Theme},
 };
 
@@ -61,6 +61,8 @@ pub struct DashboardOptions {
 const MESSAGES: usize = 1_024;
 /// Shortest time between two draws that no key asked for.
 const FRAME: Duration = Duration::from_millis(100);
+/// The same while a mark on the screen moves by itself: thirty a second.
+const MOVING_FRAME: Duration = Duration::from_millis(33);
 /// Most messages, and most time, taken in between two looks at the keyboard.
 const DRAIN: (usize, Duration) = (512, Duration::from_millis(5));
 
@@ -145,7 +147,10 @@ impl Dashboard {
         self.draw(screen)?;
         let mut last_draw = Instant::now();
         loop {
-            let next_draw = tokio::time::Instant::from_std(last_draw + FRAME);
+            let moves = is_animated(&self.model);
+            self.dirty |= moves;
+            let frame = if moves { MOVING_FRAME } else { FRAME };
+            let next_draw = tokio::time::Instant::from_std(last_draw + frame);
             let mut at_once = false;
             tokio::select! {
                 biased;
@@ -162,7 +167,7 @@ impl Dashboard {
             if let Some(farewell) = self.model.farewell.take() {
                 return Ok(farewell);
             }
-            if at_once || (self.dirty && last_draw.elapsed() >= FRAME) {
+            if at_once || (self.dirty && last_draw.elapsed() >= frame) {
                 self.draw(screen)?;
                 last_draw = Instant::now();
             }

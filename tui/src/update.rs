@@ -30,6 +30,10 @@ mod typing;
 /// news. Failures stay until the next key.
 const NOTICE_MS: u64 = 6_000;
 
+/// Shortest time between two pictures while the screen moves by itself, milliseconds. Default 100: what is known is copied
+/// ten times a second at most, however often a mark moves on.
+const NEWS_MS: u64 = 100;
+
 /// Takes in what happened at `now`.
 pub fn update(model: &mut Model, now: UnixMillis, message: Message) -> Vec<Command> {
     model.now = now;
@@ -69,6 +73,10 @@ pub fn update(model: &mut Model, now: UnixMillis, message: Message) -> Vec<Comma
     }
     keep_in_sight(model);
     model.ring.arcs.follow(model.picture.ring.ring.as_ref(), model.nodes.selected.as_ref());
+    // Another key is looked at: it is lit at once, also while the picture is held still.
+    if model.picture.ring.key.as_ref().map(|key| &key.focus) != model.ring.key.as_ref() {
+        model.picture.ring.look_at(&model.network, model.ring.key.as_ref());
+    }
     // Another node was selected: its story is shown at once, also while the picture is held still.
     if model.picture.about.node != model.nodes.selected {
         model.picture.look_at(&model.network, model.nodes.selected.as_ref());
@@ -137,9 +145,11 @@ fn on_tick(model: &mut Model) -> Vec<Command> {
 fn on_frame(model: &mut Model) -> Vec<Command> {
     let now = model.now;
     if model.frozen.is_none() {
-        if model.stale {
-            model.stale = false;
-            model.picture.take(&model.network, now);
+        // A moving mark needs more frames than news does.
+        let due = !is_animated(model) || now.since(model.taken_at) >= NEWS_MS;
+        if model.stale && due {
+            (model.stale, model.taken_at) = (false, now);
+            model.picture.take(&model.network, now, model.ring.key.as_ref());
             model.nodes.arrange(&model.picture.nodes, &model.picture.ring);
             let ring = &mut model.picture.ring;
             model.ring.follow_moves(&mut ring.moves);
@@ -196,6 +206,12 @@ fn on_members(
         }
         Err(error) => model.peers.error = Some(error),
     }
+}
+
+/// Whether something moves on the screen by itself: copies are on their way and their lines are in sight.
+#[must_use]
+pub fn is_animated(model: &Model) -> bool {
+    model.frozen.is_none() && model.picture.ring.is_moving() && layout(model).area(Pane::Ring).is_some()
 }
 
 /// A line of the log that is ours.

@@ -52,6 +52,14 @@ fn wrong_usage_is_exit_2_with_error_and_hint_and_touches_nothing() {
         &["send-message", "99999999999", "apple"],
         &["send-message", "4"],
         &["get-messages", "no de"],
+        &["put", "apple"],
+        &["put", "", "5"],
+        &["put", "apple", "5", "6"],
+        &["put", "apple", "5", "--via", "0"],
+        &["get"],
+        &["get", ""],
+        &["delete", "a", "b"],
+        &["owner", "apple", "--vai", "7"],
         &["wait", "--for", "dinner"],
         &["wait", "--timeout", "soon"],
         &["watch", "--plain", "--json"],
@@ -69,6 +77,26 @@ fn wrong_usage_is_exit_2_with_error_and_hint_and_touches_nothing() {
         said += &format!("$ p2pnet {}\n{err}", args.join(" "));
     }
     insta::assert_snapshot!("wrong-usage", said);
+}
+
+#[test]
+fn a_key_or_a_value_that_is_too_long_is_refused_before_anything_is_sent() {
+    let (key, value) = ("k".repeat(1_025), "v".repeat(65_537));
+    for (args, says) in [
+        (&["get", key.as_str()][..], "a key has at most 1024 bytes, this one has 1025"),
+        (&["put", "k", value.as_str()][..], "the value is 65537 bytes long, more than the limit of 65536"),
+    ] {
+        let (code, out, err) = p2pnet(args);
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{err}");
+        assert!(err.contains(says) && err.starts_with("error: ") && err.contains("\nhint: "), "{err}");
+    }
+}
+
+#[test]
+fn put_says_what_is_taken_for_text() {
+    let (code, out, _) = p2pnet(&["put", "--help"]);
+    assert_eq!(code, Some(0));
+    insta::assert_snapshot!("help-put", out);
 }
 
 #[test]

@@ -362,9 +362,14 @@ impl State {
         let Phase::Spreading(spread) = &write.phase else { return };
         let place = write.order.place;
         let owed = spread.copies.iter().filter(|copy| !matches!(copy.disk, Disk::Has(_)));
-        for name in owed.map(|copy| copy.name.clone()).collect::<Vec<_>>() {
-            self.owes(&name, place, effects);
-        }
+        let owed: Vec<NodeName> = owed.map(|copy| copy.name.clone()).collect();
+        self.with_repair(effects, |repair, around| {
+            for name in
+                owed.iter().filter(|name| around.replicas(place).any(|replica| replica == *name)).collect::<Vec<_>>()
+            {
+                repair.owe(around, name, place);
+            }
+        });
     }
 
     /// Tells whoever asked for a write what became of it.

@@ -48,6 +48,8 @@ impl Node {
             }
             Command::Report(reply) => drop(reply.send(self.begin_report())),
             Command::Fault(order, reply) => drop(reply.send(self.on_fault(order))),
+            Command::Vnodes(reply) => drop(reply.send(self.settings.dht.vnodes)),
+            Command::Refused(why) => self.refused = why,
             Command::Contact(addr) => {
                 if addr != self.me.addr {
                     self.feed(Input::Membership(membership::Input::Contact { addr }));
@@ -92,6 +94,9 @@ impl Node {
         if self.membership.superseded().is_some() {
             let reason = format!("another node is called {} and started later; stop one of the two", self.me.name);
             return HealthReply { status: "failing".to_owned(), reason: Some(reason) };
+        }
+        if let Some(why) = self.refused.clone().filter(|_| self.told.is_empty()) {
+            return HealthReply { status: "failing".to_owned(), reason: Some(why) };
         }
         let told_of_others = self.settings.bootstrap.is_some() || !self.settings.peers.is_empty();
         if told_of_others && !self.ever_joined {

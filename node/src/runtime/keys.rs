@@ -37,6 +37,7 @@ use tokio::{
 
 pub(super) use self::news::News;
 use super::{
+    keystore::{Keystore, Outcomes},
     peers::{LOOK_PERIOD, Next, Peers, Wiring},
     timers::{Timers, Wake},
 };
@@ -53,10 +54,15 @@ const TURN: usize = 256;
 const READ_BYTES: usize = 64 * 1024;
 
 /// The store, as everybody in the runtime reaches it. Cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Keys(Arc<Shared>);
 
-#[derive(Debug)]
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keys").field("me", &self.wiring().me).finish_non_exhaustive()
+    }
+}
+
 struct Shared {
     wiring: Arc<Wiring>,
     inner: Mutex<Inner>,
@@ -67,13 +73,14 @@ struct Shared {
     buffer: Mutex<Vec<u8>>,
 }
 
-#[derive(Debug)]
 struct Inner {
     state: State,
     /// Empty between two inputs; kept for its memory.
     effects: Vec<Effect>,
     /// Inputs that effects have led to; empty between two inputs from outside.
     pending: VecDeque<Input>,
+    /// Until the node leaves.
+    keystore: Option<Keystore>,
     peers: Peers,
     timers: Timers,
     /// Until when [`Keys::drive`] sleeps.
@@ -103,12 +110,13 @@ pub(super) enum Asked {
 }
 
 impl Keys {
-    pub(super) fn new(wiring: Wiring, state: State) -> Self {
+    pub(super) fn new(wiring: Wiring, state: State, keystore: Keystore) -> Self {
         let wiring = Arc::new(wiring);
         let inner = Inner {
             state,
             effects: Vec::new(),
             pending: VecDeque::new(),
+            keystore: Some(keystore),
             peers: Peers::new(wiring.clone()),
             timers: Timers::default(),
             sleeps_until: None,
@@ -246,6 +254,14 @@ impl Keys {
         }
     }
 
+    /// Hears what became of batches, for as long as the node lives.
+    pub(super) async fn hear_disk(self, mut outcomes: Outcomes) {
+        loop {
+            let heard = outcomes.next().await;
+            self.inner().feed(&self, heard);
+        }
+    }
+
     fn on_timers(&self) {
         let mut inner = self.inner();
         for _ in 0..TURN {
@@ -260,24 +276,28 @@ impl Keys {
 
     /// Says goodbye to everybody, and is gone within `patience`.
     pub(super) async fn leave(&self, patience: Duration) {
-        let mut tasks = {
+        let (mut tasks, mut keystore) = {
             let mut inner = self.inner();
             inner.leaving = true;
             inner.waiting.clear(); // whoever waits is told that we leave
-            inner.peers.leave()
+            (inner.peers.leave(), inner.keystore.take())
         };
+        if let Some(keystore) = &mut keystore {
+            keystore.close();
+        }
         let _ = timeout(patience, async { while tasks.join_next().await.is_some() {} }).await;
+        drop(keystore); // what is not on disk by now is waited for
     }
 
     /// Ends every task, so that nothing keeps the store alive.
     fn stop(&self) {
-        let tasks = {
+        let ended = {
             let mut inner = self.0.inner.lock().unwrap_or_else(PoisonError::into_inner);
             inner.leaving = true;
             inner.waiting.clear();
-            inner.peers.leave()
+            (inner.peers.leave(), inner.keystore.take())
         };
-        drop(tasks);
+        drop(ended); // without the lock: a commit under way is waited for
     }
 }
 
@@ -370,8 +390,10 @@ impl Inner {
                 }
                 Effect::Persist { batch, changes } => {
                     self.news.on_persist();
-                    drop(changes);
-                    self.pending.push_back(Input::Persisted { batch });
+                    if let Some(keystore) = &mut self.keystore {
+                        // Memory answers at once, a disk that cannot be used as well.
+                        self.pending.extend(keystore.persist(batch, changes));
+                    }
                 }
                 Effect::Answer { id, answer } => match &mut self.at_once {
                     Some((asked, at_once)) if *asked == id => *at_once = Some(answer),

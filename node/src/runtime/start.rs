@@ -24,6 +24,7 @@ use super::{
     http::{Front, Surface, events::Readers},
     join::{self, Join},
     keys::{self, Keys},
+    keystore::Keystore,
     link::Links,
     listener::{self, House, ListenError},
     messages::MessageLog,
@@ -152,7 +153,7 @@ fn assemble(
     let limits = Arc::new(settings.limits.clone());
     let counters = Arc::new(Counters::default());
     let mut rng = StdRng::from_rng(&mut rand::rng());
-    let codec = Codec::new(&settings.network, settings.secret.as_deref());
+    let codec = Codec::between_nodes(&settings.network, settings.secret.as_deref(), settings.dht.vnodes);
     let hello = Hello { name: me.name.clone(), epoch: me.epoch };
     let faults = Faults::none(me.name.clone());
     let links = Links::new(hello.clone(), codec.clone(), limits.clone(), counters.clone(), faults.watch());
@@ -172,12 +173,14 @@ fn assemble(
         faults: faults.watch(),
         clock,
     };
-    let store = dht::State::new(me.name.clone(), me.epoch, settings.dht.clone(), rng.random(), Vec::new());
-    let keys = Keys::new(wiring, store);
+    let (keystore, outcomes, held) = Keystore::open(identity.folder.as_deref(), &me.name);
+    let store = dht::State::new(me.name.clone(), me.epoch, settings.dht.clone(), rng.random(), held);
+    let keys = Keys::new(wiring, store, keystore);
     let surface = Surface::new(who, door.clone(), heard_in, caller.clone(), keys.clone(), settings.dht.n);
     let (mut listener, mut tasks, mut telemetry) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
     listener.spawn(listener::serve(tcp, House::new(Front::new(surface), links.wiring(), keys.clone()), closing_seen));
     tasks.spawn(keys.clone().drive());
+    tasks.spawn(keys.clone().hear_disk(outcomes));
     tasks.spawn(join::contacts(door.clone(), heard));
     let join = Join {
         door: door.clone(),
@@ -192,7 +195,16 @@ fn assemble(
     tasks.spawn(join.run());
     if let Some(gateway) = settings.gateway.clone() {
         let rng = StdRng::from_rng(&mut rng);
-        telemetry.spawn(telemetry::Link { gateway, me: hello, codec: codec.clone(), door, rng }.run());
+        telemetry.spawn(
+            telemetry::Link {
+                gateway,
+                me: hello,
+                codec: Codec::new(&settings.network, settings.secret.as_deref()),
+                door,
+                rng,
+            }
+            .run(),
+        );
     }
     Node {
         clock,
@@ -213,6 +225,7 @@ fn assemble(
         told_again: Millis(0),
         live,
         ever_joined: false,
+        refused: None,
         namesake_noticed: false,
         log: MessageLog::new(limits.messages, limits.messages_bytes),
         reporter: Reporter::new(clock.wall()),

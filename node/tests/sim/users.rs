@@ -14,8 +14,8 @@ use crate::{
     wire::NodeId,
 };
 
-/// How much later than its deadline an answer may come, microseconds: timers are whole milliseconds.
-const SLACK_US: u64 = 10_000;
+/// How much later than its deadline an answer may come, microseconds: what is under way is looked over now and then.
+const SLACK_US: u64 = 100_000;
 /// How long after an uncertain answer a write may still happen, microseconds: a forward is valid for less than a second,
 /// and whoever took it then has a deadline for reading before it writes.
 const LATENESS_US: u64 = 6_000_000;

@@ -89,7 +89,7 @@ async fn carry_out(command: Command) -> Result<ExitCode, Failure> {
         }
         Command::Wait { which, goal, timeout } => {
             let summary = report::wait(&find(&which).await?, goal, timeout).await?;
-            say(&[summary.reason])
+            say(&[goal.reached(&summary)])
         }
         Command::Watch { which, json, plain: _ } => {
             report::watch(&find(&which).await?, json, &mut std::io::stdout()).await?;

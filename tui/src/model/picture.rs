@@ -5,7 +5,7 @@
 
 use p2pnet_shared::{NodeName, UnixMillis};
 
-use super::ring::RingPicture;
+use super::ring::{KeyFocus, RingPicture};
 use crate::network::{Chapter, Neighbour, Network, Node, Summary, Trace};
 
 /// How many of the newest broadcasts are shown. Default 200: two screens of the largest terminal we know.
@@ -44,11 +44,12 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// Copies what is known as of `now`.
-    pub fn take(&mut self, network: &Network, now: UnixMillis) {
+    /// Copies what is known as of `now`; of the store also where the copies of `key` are.
+    pub fn take(&mut self, network: &Network, now: UnixMillis, key: Option<&KeyFocus>) {
         let owned = |lost: Option<(UnixMillis, &str)>| lost.map(|(since, why)| (since, why.to_owned()));
         self.at = now;
         self.summary = network.summary(now);
+        self.ring.take(network, &self.summary.ring, key);
         self.nodes.clear();
         self.nodes.extend(network.nodes().cloned());
         let mut before: Vec<Trace> = std::mem::take(&mut self.traces);

@@ -24,6 +24,10 @@ use p2pnet_shared::{
     telemetry::DiskState,
 };
 
+mod take;
+#[cfg(test)]
+mod tests;
+
 /// Into how many pieces the circle is cut. Default 1,024: more than the largest circle has dots on any screen seen.
 pub const PIECES: usize = 1_024;
 
@@ -58,6 +62,8 @@ pub struct RingPicture {
     pub others: Vec<NodeName>,
     /// Copies on their way, the most first.
     pub moves: Vec<Move>,
+    /// Bytes of copies sent each second, over all nodes, lately.
+    pub bytes_per_second: u64,
     /// How long keys were short of copies.
     pub repair: Repair,
     /// Places of keys that are short of copies, and how many they have; a sample when there are very many.
@@ -332,13 +338,13 @@ impl Arcs {
             (None, None) => true,
             _ => false,
         };
+        self.ring = ring.cloned();
         if same_ring && self.selected.as_ref() == selected {
             return;
         }
         self.worked_out += 1;
         self.selected = selected.cloned();
         if !same_ring {
-            self.ring = ring.cloned();
             self.owners = ring.map_or_else(Vec::new, |ring| owners(ring));
         }
         self.lit = match (&self.ring, selected) {
@@ -405,6 +411,3 @@ fn lit(ring: &Ring, selected: &NodeName) -> Vec<bool> {
     }
     lit
 }
-
-#[cfg(test)]
-mod tests;

@@ -177,8 +177,6 @@ fn back(model: &mut Model) {
         model.nodes.arrange(&model.picture.nodes, &model.picture.ring);
     } else if model.ring.key.is_some() {
         model.ring.key = None;
-        model.stale = true;
-        model.picture.ring.key = None;
     } else {
         model.notice = None;
         model.focus = Pane::Nodes;

@@ -19,6 +19,8 @@ use crate::{
     view::theme::Theme,
 };
 
+mod ring;
+
 const START: UnixMillis = UnixMillis(1_763_728_400_000);
 
 /// A dashboard, its clock, and what it asked for.

@@ -4,13 +4,13 @@
 
 use std::{io::Write, time::Duration};
 
-use p2pnet_shared::UnixMillis;
+use p2pnet_shared::{UnixMillis, telemetry::DiskState};
 use tokio::sync::mpsc::Receiver;
 
 use crate::{
     cluster::{Cluster, UnitState},
     failure::Failure,
-    network::{Change, Network, Node, Observation, Summary, Verdict},
+    network::{Change, Detail, Network, Node, Observation, Summary, Verdict},
     observe::{observe, unix_now},
 };
 
@@ -27,6 +27,8 @@ pub enum Goal {
     Converged,
     /// Every node that is up agrees on every member.
     Members,
+    /// Every node that is up agrees on the ring, and every key has its copies.
+    Keys,
 }
 
 impl Goal {
@@ -37,8 +39,35 @@ impl Goal {
         match self {
             Goal::Converged => summary.converged,
             Goal::Members => known && summary.nodes.up > 0 && summary.members.agree == summary.nodes.up,
+            Goal::Keys => known && summary.nodes.up > 0 && keys_lack(summary).is_none(),
         }
     }
+
+    /// What is said when it is.
+    #[must_use]
+    pub fn reached(self, summary: &Summary) -> String {
+        match self {
+            Goal::Converged | Goal::Members => summary.reason.clone(),
+            Goal::Keys => {
+                format!("all {} keys have their copies, all {} nodes see one ring", summary.ring.keys, summary.nodes.up)
+            }
+        }
+    }
+}
+
+/// What is in the way of every key having its copies.
+fn keys_lack(summary: &Summary) -> Option<String> {
+    let Summary { nodes, ring, .. } = summary;
+    if ring.agree < nodes.up {
+        return Some(format!("{} of {} nodes see the ring of the members there are", ring.agree, nodes.up));
+    }
+    let about = if ring.estimated { "about " } else { "" };
+    (ring.under_replicated > 0).then(|| {
+        format!(
+            "{about}{} of {} keys are short of copies, {} out of reach",
+            ring.under_replicated, ring.keys, ring.unreachable
+        )
+    })
 }
 
 /// A network being followed.
@@ -114,8 +143,10 @@ pub async fn wait(cluster: &Cluster, goal: Goal, limit: Duration) -> Result<Summ
     let what = match goal {
         Goal::Converged => "converged",
         Goal::Members => "agreed on its members",
+        Goal::Keys => "brought every key its copies",
     };
-    let error = format!("network has not {what} after {}: {}", seconds(limit), summary.reason);
+    let lack = keys_lack(&summary).filter(|_| goal == Goal::Keys && summary.verdict != Verdict::Unknown);
+    let error = format!("network has not {what} after {}: {}", seconds(limit), lack.unwrap_or(summary.reason));
     Err(Failure::new(error).hint("`p2pnet status` shows each node; `--timeout 120s` waits longer"))
 }
 
@@ -233,6 +264,7 @@ fn headline(summary: &Summary) -> Vec<String> {
         ),
         format!("overlay   {}", summary.overlay_text()),
     ];
+    lines.extend(ring_lines(summary));
     for (i, fault) in summary.faults.iter().enumerate() {
         let label = if i == 0 { "faults" } else { "" };
         let missing = match fault.not_on.len() {
@@ -246,13 +278,53 @@ fn headline(summary: &Summary) -> Vec<String> {
     lines
 }
 
+/// The store in a line, and in a second one what is under way with it.
+fn ring_lines(summary: &Summary) -> Vec<String> {
+    let Summary { nodes, ring, .. } = summary;
+    let about = if ring.estimated { "about " } else { "" };
+    let balance = ring
+        .max_over_mean
+        .map_or_else(String::new, |most| format!(", max/mean {most:.2} of {}", ring.max_over_mean_of));
+    let mut lines = vec![format!(
+        "ring      {} of {} agree, {about}{} keys, {} short of copies, {} out of reach{balance}",
+        ring.agree, nodes.up, ring.keys, ring.under_replicated, ring.unreachable
+    )];
+    let mut more = Vec::new();
+    if ring.under_replicated > 0 {
+        let [none, one, two, _] = ring.copies;
+        more.push(format!("{none} without a live copy, {one} with 1, {two} with 2"));
+    }
+    if ring.on_paused > 0 {
+        more.push(format!("{} on paused nodes only", ring.on_paused));
+    }
+    if ring.moving.keys > 0 {
+        more.push(format!("{} keys on their way ({:.1} KB left)", ring.moving.keys, ring.moving.bytes as f64 / 1e3));
+    }
+    if ring.conflicts > 0 {
+        more.push(format!("{} with siblings", ring.conflicts));
+    }
+    match (ring.repairing_for_ms, ring.repair_window_ms) {
+        (Some(ms), _) => more.push(format!("repair for {:.1} s", ms as f64 / 1e3)),
+        (None, Some(ms)) => more.push(format!("last repair took {:.1} s", ms as f64 / 1e3)),
+        (None, None) => {}
+    }
+    if !more.is_empty() {
+        lines.push(format!("          {}", more.join("; ")));
+    }
+    lines
+}
+
 /// Nodes that are not as they should be come one a line, the others as a count: one screen, whatever the size.
 fn table(summary: &Summary) -> Vec<String> {
     const ROWS: usize = 15;
-    let odd: Vec<_> = summary.detail.iter().filter(|row| !row.agrees).collect();
+    let disk_is_odd = |row: &Detail| row.disk.is_some_and(|disk| disk != DiskState::Fine);
+    let odd: Vec<_> = summary.detail.iter().filter(|row| !row.agrees || disk_is_odd(row)).collect();
     let mut lines = Vec::new();
     if !odd.is_empty() {
-        lines.push(format!("{:<12} {:<8} {:>7} {:>9}  address", "node", "state", "members", "memory"));
+        lines.push(format!(
+            "{:<12} {:<8} {:>7} {:>7} {:<6} {:>9}  address",
+            "node", "state", "members", "keys", "disk", "memory"
+        ));
     }
     for row in odd.iter().take(ROWS) {
         let state = match row.state {
@@ -264,7 +336,15 @@ fn table(summary: &Summary) -> Vec<String> {
         };
         let memory = row.rss_bytes.map_or_else(|| "-".into(), |bytes| format!("{:.1} MiB", bytes as f64 / 1_048_576.0));
         let address = row.address.as_deref().unwrap_or("-");
-        lines.push(format!("{:<12} {state:<8} {:>7} {memory:>9}  {address}", row.name, row.members));
+        let keys = row.keys.map_or_else(|| "-".into(), |keys| keys.to_string());
+        let disk = match row.disk {
+            None => "-",
+            Some(DiskState::Fine) => "fine",
+            Some(DiskState::Full) => "FULL",
+            Some(DiskState::Broken) => "BROKEN",
+        };
+        let (name, members) = (&row.name, row.members);
+        lines.push(format!("{name:<12} {state:<8} {members:>7} {keys:>7} {disk:<6} {memory:>9}  {address}"));
     }
     if odd.len() > ROWS {
         lines.push(format!("… and {} more that do not agree", odd.len() - ROWS));
@@ -305,6 +385,34 @@ mod tests {
     fn seconds_read_as_people_write_them() {
         assert_eq!(seconds(Duration::from_secs(60)), "60 s");
         assert_eq!(seconds(Duration::from_millis(2_540)), "2.5 s");
+    }
+
+    #[test]
+    fn keys_have_their_copies_or_the_reason_why_not_is_said() {
+        let mut summary = Summary { verdict: Verdict::Converging, ..Summary::default() };
+        (summary.nodes.up, summary.ring.agree, summary.ring.keys) = (3, 2, 70);
+        assert!(!Goal::Keys.holds(&summary));
+        summary.ring.agree = 3;
+        assert!(Goal::Keys.holds(&summary), "whatever messages do");
+        assert_eq!(Goal::Keys.reached(&summary), "all 70 keys have their copies, all 3 nodes see one ring");
+        summary.ring.under_replicated = 7;
+        assert!(!Goal::Keys.holds(&summary));
+        assert_eq!(keys_lack(&summary).unwrap(), "7 of 70 keys are short of copies, 0 out of reach");
+        summary.ring.estimated = true;
+        assert!(keys_lack(&summary).unwrap().starts_with("about 7"));
+    }
+
+    #[test]
+    fn status_tells_of_the_store_in_two_lines() {
+        let mut summary = Summary::default();
+        summary.nodes.up = 3;
+        (summary.ring.agree, summary.ring.keys, summary.ring.max_over_mean) = (3, 70, Some(1.3));
+        summary.ring.max_over_mean_of = "keys";
+        let line = "ring      3 of 3 agree, 70 keys, 0 short of copies, 0 out of reach, max/mean 1.30 of keys";
+        assert_eq!(ring_lines(&summary), [line]);
+        (summary.ring.under_replicated, summary.ring.copies, summary.ring.repairing_for_ms) =
+            (3, [0, 1, 2, 67], Some(1_500));
+        assert_eq!(ring_lines(&summary)[1], "          0 without a live copy, 1 with 1, 2 with 2; repair for 1.5 s");
     }
 
     #[test]

@@ -13,7 +13,8 @@ use p2pnet::{
 };
 use p2pnet_shared::{
     Epoch, MessageId, NodeName, UnixMillis,
-    telemetry::{Delivery, FeedLine, MemberEvent, MemberEventKind, MemberRow, Report},
+    ring::{Place, RingDigest},
+    telemetry::{Delivery, FeedLine, HeldKey, KeyCounts, MemberEvent, MemberEventKind, MemberRow, Moving, Report},
     wire::{broadcast::Via, membership::Status},
 };
 use proptest::{collection::vec, prelude::*, sample::select};
@@ -73,6 +74,11 @@ proptest! {
             let summary = network.summary(now);
             prop_assert!(summary.members.agree <= summary.nodes.up);
             prop_assert!(summary.messages.delivered <= summary.messages.expected);
+            let ring = &summary.ring;
+            prop_assert!(ring.agree <= summary.nodes.up);
+            prop_assert!(ring.under_replicated <= ring.keys && ring.unreachable <= ring.under_replicated || ring.wanted == 0);
+            prop_assert_eq!(ring.copies.iter().sum::<u64>(), ring.keys);
+            prop_assert!(network.short_places(10).len() <= 10);
             let json = serde_json::to_string(&summary).expect("plain data");
             prop_assert!(json.len() < 1_000_000);
         }
@@ -142,6 +148,19 @@ fn what_is_known_grows_to_its_bound_and_no_further() {
                 event: MemberEvent { kind, row, accuser: Some(origin.clone()), accusers: 1, new_life: false },
                 at: NOW,
             });
+            // Another key each time, and one that is never the same for long.
+            let held = |place, version| HeldKey { place: Place(place), versions: Some(version) };
+            say(Report::Held {
+                anew: false,
+                sampled: 0,
+                keys: (0..32)
+                    .map(|i| held((round * 1_000 + number) * 32 + i, number))
+                    .chain([held(7, number)])
+                    .collect(),
+            });
+            let moving = (0..64).map(|to| Moving { to: NodeName::numbered(to + number as u32), keys: 9, bytes: 9 });
+            say(Report::Keys(KeyCounts { keys: number, moving: moving.collect(), ..KeyCounts::default() }));
+            say(Report::Ring { digest: RingDigest(number), at: NOW });
             for id in [
                 MessageId { origin: origin.clone(), epoch: Epoch(number), seq: number },
                 MessageId { origin: NodeName::numbered(1), epoch: Epoch(1), seq: 1 },

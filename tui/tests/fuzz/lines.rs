@@ -26,6 +26,10 @@ fn line() -> impl Strategy<Value = String> {
         "stop-network --keep-data",
         "kill 9-3 sig=HUP",
         "send-message 4 'x'",
+        "put 'my key' {\"a\": [1, \"b c\"]} --via node7",
+        "put k \"a\\nb\" --via=7",
+        "get a/b --via 7",
+        "owner \"k k\"",
     ])
     .prop_map(str::to_owned)
 }
@@ -86,7 +90,7 @@ proptest! {
     #[test]
     fn hurt_arguments(words in vec(harmed_text(select(vec![
         "remove-node", "9", "--network", "lab", "--signal", "TERM", "wait", "--timeout", "9s", "watch", "--json", "up",
-        "--nodes", "100", "--base-port", "65000", "send-message", "4", "x", "node", "gateway", "--token", "t", "bench",
+        "--nodes", "100", "--base-port", "65000", "send-message", "4", "x", "put", "k", "-5", "--string", "--via", "get", "owner", "delete", "node", "gateway", "--token", "t", "bench",
     ]).prop_map(str::to_owned)), 0..6)) {
         let args = std::iter::once(OsString::from("p2pnet")).chain(words.iter().map(OsString::from));
         let length: usize = words.iter().map(String::len).sum();

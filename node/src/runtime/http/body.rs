@@ -128,14 +128,13 @@ impl Fields {
     }
 
     /// A whole number within `range`, if it is there.
-    pub(super) fn number(
+    pub(super) fn number<N: TryFrom<u64> + PartialOrd + std::fmt::Display>(
         &self,
         name: &'static str,
-        range: std::ops::RangeInclusive<u8>,
-    ) -> Result<Option<u8>, ApiError> {
+        range: std::ops::RangeInclusive<N>,
+    ) -> Result<Option<N>, ApiError> {
         let Some((_, value)) = self.find(&[name]) else { return Ok(None) };
-        let number =
-            value.as_u64().and_then(|number| u8::try_from(number).ok()).filter(|number| range.contains(number));
+        let number = value.as_u64().and_then(|number| N::try_from(number).ok()).filter(|number| range.contains(number));
         let (first, last) = (range.start(), range.end());
         number
             .map(Some)

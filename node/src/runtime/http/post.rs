@@ -7,6 +7,7 @@ use rand::seq::IndexedRandom;
 use super::{ApiError, Surface, body::Fields, one_line};
 use crate::{
     broadcast::PublishError,
+    config::VNODES_MAX,
     discovery::PeerAddress,
     runtime::{
         call::{CallError, Target},
@@ -23,10 +24,21 @@ pub(super) async fn register(State(surface): State<Surface>, fields: Fields) -> 
     let address = fields.text(&["address"], NAME_MAX_BYTES)?;
     fields.optional_text(&["id"], NAME_MAX_BYTES)?;
     let address: PeerAddress = address.parse().map_err(|error| ApiError::bad(format!("field `address`: {error}")))?;
+    if let Some(theirs) = fields.number("vnodes", 1..=VNODES_MAX)? {
+        let ours = surface.ask(Command::Vnodes).await?;
+        if theirs != ours {
+            return Err(ApiError::new(StatusCode::CONFLICT, another_ring(&address, theirs, ours)));
+        }
+    }
     let message = format!("{address} will be contacted and is a member once it answers");
     hear(&surface, vec![address]).await?;
     let peers = surface.ask(Command::Peers).await?.len();
     Ok(Json(RegisterReply { status: "success".to_owned(), message, peers }))
+}
+
+/// Two numbers of vnodes are two rings, and two owners of a key.
+fn another_ring(address: &PeerAddress, theirs: u16, ours: u16) -> String {
+    format!("{address} has {theirs} vnodes and this network {ours}; start it with `--vnodes {ours}` (VNODES={ours})")
 }
 
 /// Queues what is news for being contacted, and says what it was.

@@ -11,7 +11,7 @@ use tokio::{io::AsyncReadExt, net::TcpListener, sync::Semaphore, task::JoinSet};
 use super::*;
 use crate::{
     dht,
-    runtime::{faults::Faults, keys::Owner},
+    runtime::{faults::Faults, keys::Owner, keystore::Keystore},
 };
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -40,7 +40,8 @@ async fn house(number: u32, epoch: u64, change: impl FnOnce(&mut Limits)) -> Hou
         clock: Clock::start(),
     };
     let state = dht::State::new(name(number), Epoch(epoch), dht::Config::default(), 1, Vec::new());
-    let keys = Keys::new(wiring, state);
+    let (keystore, ..) = Keystore::open(None, &name(number));
+    let keys = Keys::new(wiring, state, keystore);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let mut tasks = JoinSet::new();

@@ -240,8 +240,13 @@ fn moves(model: &Model, columns: usize, rows: usize) -> Vec<Line<'static>> {
         return Vec::new();
     }
     let (keys, bytes) = moves.iter().fold((0, 0), |(keys, bytes), one| (keys + one.keys, bytes + one.bytes));
-    let left = if columns < 36 { "" } else { " left" };
-    let total = format!("{} keys, {}{left}", count(keys), size(bytes));
+    let mut total = format!("{} keys, {}", count(keys), size(bytes));
+    if columns >= 36 {
+        total.push_str(" left");
+    }
+    if columns >= 46 && model.picture.ring.bytes_per_second > 0 {
+        total.push_str(&format!(", {}/s", size(model.picture.ring.bytes_per_second)));
+    }
     let mut lines =
         vec![line(model, "moving", clip(&total, columns.saturating_sub(LABEL), symbols.ellipsis), Role::Path)];
     let shown = if moves.len() > rows - 1 { rows.saturating_sub(2) } else { moves.len() };
