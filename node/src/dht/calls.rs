@@ -79,13 +79,13 @@ pub(super) enum Call {
 pub(super) struct Calls {
     last: u64,
     open: BTreeMap<u64, Call>,
-    /// Whether the timer is set.
-    pub(super) is_timed: bool,
+    /// When the timer goes off, if it is set.
+    pub(super) timed: Option<Millis>,
 }
 
 impl Calls {
     pub(super) fn new(epoch: Epoch) -> Self {
-        Self { last: epoch.0.saturating_mul(1 << 20), open: BTreeMap::new(), is_timed: false }
+        Self { last: epoch.0.saturating_mul(1 << 20), open: BTreeMap::new(), timed: None }
     }
 
     /// A number for a new call.

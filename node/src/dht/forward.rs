@@ -225,13 +225,20 @@ impl State {
     }
 
     /// Time has passed for a write on its way.
-    pub(super) fn look_at_forwarding(&mut self, call: u64, forwarding: Box<Forwarding>, effects: &mut Vec<Effect>) {
+    pub(super) fn look_at_forwarding(
+        &mut self,
+        call: u64,
+        forwarding: Box<Forwarding>,
+        is_late: bool,
+        effects: &mut Vec<Effect>,
+    ) {
         let Forwarding { mut order, step } = *forwarding;
         let is_relay = matches!(order.asker, Asker::Peer(..));
         if self.now >= order.deadline {
             return self.too_few(&order, effects);
         }
         let is_over = match &step {
+            _ if is_late => false,
             Step::Parked => true,
             Step::Clock(to, since) => {
                 let is_over = self.now - *since >= self.config.patience;
