@@ -234,10 +234,13 @@ fn holdings(store: &Store, span: Span) -> impl Iterator<Item = Holding> {
 }
 
 /// The next batch of a queue, if anything of it is still held.
-fn next_batch(queue: &mut Queue, store: &Store, number: u64, now: Millis) -> Option<(Given, Vec<Entry>)> {
+fn next_batch(queue: &mut Queue, store: &Store, number: u64, now: Millis, most: usize) -> Option<(Given, Vec<Entry>)> {
     let (mut entries, mut listed, mut bytes) = (Vec::new(), Vec::new(), 0);
-    while bytes < BATCH_BYTES && entries.len() < GIVE_MAX {
-        let Some((copies, place)) = queue.give.first().copied() else { break };
+    let first = queue.give.first().map(|(copies, _)| *copies);
+    while bytes < most && entries.len() < GIVE_MAX {
+        let Some((copies, place)) = queue.give.first().copied().filter(|(copies, _)| Some(*copies) == first) else {
+            break;
+        };
         let weight: usize = at(store, place).map(|held| version::weight(&held.entry)).sum();
         if !entries.is_empty() && bytes + weight > 2 * BATCH_BYTES {
             break;
