@@ -50,6 +50,8 @@ pub(super) struct Order {
     pub(super) hops: u8,
     /// Who refused to coordinate it, and why.
     pub(super) refused: Vec<(NodeName, Refusal)>,
+    /// How often it came too late.
+    pub(super) late: u8,
     /// Copies there are, by the last that was heard.
     pub(super) reached: u8,
 }
