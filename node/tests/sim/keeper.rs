@@ -37,6 +37,8 @@ pub(crate) struct Keeper {
     pub(crate) counts: KeyCounters,
     /// Count copies sent to nodes that should not have them; costs a walk of the ring each.
     pub(crate) watches_stand_ins: bool,
+    /// Print every step of every store.
+    pub(crate) tells_story: bool,
     /// Every dot that a value was written with, by its text.
     dots: HashMap<String, BTreeSet<Dot>>,
     /// Acknowledged puts that no later one has covered, by key, with their number in the history.

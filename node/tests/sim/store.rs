@@ -87,8 +87,17 @@ impl Network {
             _ => Cause::Other,
         };
         let mut effects = Vec::new();
+        let line = self.keeper.tells_story.then(|| format!("    node {id} at {now:?} {input:?}"));
         store.handle(now, input, &mut effects);
+        self.story(|| line.unwrap_or_default());
         self.carry_out_store(id, effects, cause);
+    }
+
+    /// A line of the story of the run, for who has set `P2PNET_SIM_STORY`.
+    pub(crate) fn story(&self, line: impl FnOnce() -> String) {
+        if self.keeper.tells_story {
+            println!("{}.{:06} {}", self.clock / 1_000_000, self.clock % 1_000_000, line());
+        }
     }
 
     /// Milliseconds since the present life of a node began.
@@ -101,6 +110,7 @@ impl Network {
         for effect in effects {
             match effect {
                 dht::Effect::Send { to, packet } => {
+                    self.story(|| format!("node {id} to {to}: {:?}", packet.message));
                     let target = number(&to);
                     (self.clock, id, target).hash(&mut self.log);
                     std::mem::discriminant(&packet.message).hash(&mut self.log);
