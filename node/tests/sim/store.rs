@@ -36,6 +36,7 @@ impl Network {
             node.disk = Disk::default();
             self.keeper.counts.disks_replaced += 1;
         }
+        let vnodes = config.vnodes;
         let held = node.disk.kept.values().cloned().collect();
         let mut store = dht::State::new(node.name.clone(), epoch, config, seed, held);
         let mut effects = Vec::new();
@@ -45,6 +46,7 @@ impl Network {
         let known: Vec<_> = peer.membership.members().filter(|member| member.status.is_live()).collect();
         let known: Vec<_> = known.iter().map(|member| (member.name.clone(), member.epoch)).collect();
         self.keeper.opened(id);
+        self.keeper.runs(vnodes, &self.nodes[id].name, true);
         self.carry_out_store(id, effects, Cause::Other);
         for (name, epoch) in known {
             self.feed_store(id, dht::Input::MemberUp { name, epoch });
@@ -53,9 +55,8 @@ impl Network {
 
     /// The process of a node has ended.
     pub(crate) fn close_store(&mut self, id: NodeId, politely: bool) {
-        if self.store_config.is_none() {
-            return;
-        }
+        let Some(config) = &self.store_config else { return };
+        self.keeper.runs(config.vnodes, &self.nodes[id].name, false);
         self.stop_disk(id, politely);
         self.reset_pipes(id, politely);
         self.abandon(id);
