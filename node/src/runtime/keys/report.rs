@@ -1,7 +1,6 @@
 //! What the gateway, readers of `/events` and `/metrics` are told of the store, by the loop.
 
 use p2pnet_shared::telemetry::{HeldKey, KeyCounts, KeyEvent, Report};
-use serde::Serialize;
 
 use super::News;
 use crate::{
@@ -13,13 +12,6 @@ use crate::{
 const HELD_MAX: usize = 64 * 1024;
 /// Keys in one report, 20 bytes each.
 const HELD_CHUNK: usize = 4 * 1024;
-
-/// A key event as `/events` has it.
-#[derive(Serialize)]
-struct Told<'a> {
-    #[serde(flatten)]
-    event: &'a KeyEvent,
-}
 
 impl Node {
     /// Tells what is new since the last time.
@@ -55,7 +47,7 @@ impl Node {
                 KeyEvent::Moved { .. } => "key_moved",
                 KeyEvent::Acknowledged { .. } => "key_acknowledged",
             };
-            self.readers.tell(kind, &Told { event });
+            self.readers.tell(kind, event);
         }
         if unsaid > 0 {
             self.readers.tell("keys_unsaid", &serde_json::json!({ "events": unsaid }));
