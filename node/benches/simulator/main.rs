@@ -8,6 +8,7 @@
 //! join        from the last start to agreement at 100 and 1,000, and what a node sends at rest
 //! broadcast   redundancy, last hop, last node, delivered share: one sender and many; 30 % loss; half of all killed
 //! foca        foca on the same wire: detection, traffic, and what one overloaded member of a hundred does to both
+//! keys        10,000 keys: three copies after one kill at 100 and 1,000 nodes, what a join and a leave move, balance
 //! quiet       a million node-seconds without a fault, in which nobody may be declared dead
 //! large       10,000 nodes on a shared table: 1 and 100 killed; only when asked for
 //! ```
@@ -22,18 +23,27 @@ mod contest;
 mod detect;
 mod epidemic;
 mod figure;
+mod keys;
 mod scale;
 
 #[path = "../../tests/sim/counters.rs"]
 mod counters;
+#[path = "../../tests/sim/disks.rs"]
+mod disks;
 #[path = "../../tests/sim/effects.rs"]
 mod effects;
 #[path = "../../tests/sim/heap.rs"]
 mod heap;
 #[path = "../../tests/sim/invariants.rs"]
 mod invariants;
+#[path = "../../tests/sim/keeper.rs"]
+mod keeper;
+#[path = "../../tests/sim/keyed.rs"]
+mod keyed;
 #[path = "../../tests/sim/large.rs"]
 mod large;
+#[path = "../../tests/support/ledger.rs"]
+mod ledger;
 #[path = "../../tests/sim/links.rs"]
 mod links;
 #[path = "../../tests/sim/lives.rs"]
@@ -44,14 +54,20 @@ mod network;
 mod overload;
 #[path = "../../tests/sim/paths.rs"]
 mod paths;
+#[path = "../../tests/sim/pipes.rs"]
+mod pipes;
 #[path = "../../tests/sim/rival.rs"]
 mod rival;
 #[path = "../../tests/sim/schedule.rs"]
 mod schedule;
+#[path = "../../tests/sim/store.rs"]
+mod store;
 #[path = "../../tests/sim/trace.rs"]
 mod trace;
 #[path = "../../tests/sim/traffic.rs"]
 mod traffic;
+#[path = "../../tests/sim/users.rs"]
+mod users;
 #[path = "../../tests/sim/wire.rs"]
 mod wire;
 
@@ -61,7 +77,7 @@ use network::Network;
 /// What to measure, and on what a wire.
 #[derive(Debug, Parser)]
 pub(crate) struct Options {
-    /// Figures to take: calibrate, detection, join, broadcast, foca, quiet, large; all but the last without a word.
+    /// Figures to take: calibrate, detection, join, broadcast, foca, keys, quiet, large; all but the last without a word.
     words: Vec<String>,
     /// Runs of each figure, with the seeds 1, 2, 3 and so on.
     #[arg(long, default_value_t = 5)]
@@ -140,6 +156,9 @@ fn main() {
     }
     if options.wants("foca") {
         contest::measure(&options);
+    }
+    if options.wants("keys") {
+        keys::measure(&options, &[100, 1_000]);
     }
     if options.wants("quiet") {
         detect::quiet(&options);

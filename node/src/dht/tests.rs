@@ -1,5 +1,9 @@
 //! Tests of the store's parts, and of all of it on a pretend network.
 
+mod hostile;
+mod network;
+mod operations;
+mod register;
 mod store;
 mod version;
 

@@ -56,7 +56,7 @@ impl Plan {
 /// How long after the last fault all may need to agree, milliseconds: two suspicions one after the other, a comparison of
 /// states, two turns to reach out to the dead, a freeze, a warm-up and the rounds of gossip that bring the news round; and
 /// for the overlay its longest retry, a change of links and a repair.
-fn calm_bound(swim: &membership::Config, epidemic: &broadcast::Config, nodes: usize) -> u64 {
+pub(crate) fn calm_bound(swim: &membership::Config, epidemic: &broadcast::Config, nodes: usize) -> u64 {
     let jittered = |ms: u64| ms + ms / 10;
     let agreement = 2 * longest_suspicion(swim, nodes)
         + jittered(swim.sync_interval.0)
@@ -174,8 +174,8 @@ thread_local! {
     static QUIET: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
-/// Panics in a run that is only tried are not printed.
-fn try_run(plan: &Plan, schedule: &Schedule) -> Result<(Counters, u64), String> {
+/// Runs something and says why it panicked, if it did, without printing that.
+pub(crate) fn quietly<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: std::sync::Once = std::sync::Once::new();
     HOOK.call_once(|| {
         let loud = std::panic::take_hook();
@@ -186,7 +186,7 @@ fn try_run(plan: &Plan, schedule: &Schedule) -> Result<(Counters, u64), String> 
         }));
     });
     QUIET.set(true);
-    let result = catch_unwind(AssertUnwindSafe(|| run(plan, schedule)));
+    let result = catch_unwind(AssertUnwindSafe(run));
     QUIET.set(false);
     result.map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -194,16 +194,22 @@ fn try_run(plan: &Plan, schedule: &Schedule) -> Result<(Counters, u64), String> 
     })
 }
 
+fn try_run(plan: &Plan, schedule: &Schedule) -> Result<(Counters, u64), String> {
+    quietly(|| run(plan, schedule))
+}
+
+/// A schedule, a fault a line.
+pub(crate) fn lines(schedule: &Schedule) -> String {
+    schedule.iter().map(|(at, fault)| format!("    at {at} ms {fault:?}\n")).collect()
+}
+
 /// What is printed of a seed that failed.
 fn explain(plan: &Plan, why: &str) -> String {
     let shortest = shrink(&plan.schedule, SHRINK_RUNS, |tried| try_run(plan, tried).is_err());
     let why_shortest = try_run(plan, &shortest).err();
-    let lines = |schedule: &Schedule| -> String {
-        schedule.iter().map(|(at, fault)| format!("    at {at} ms {fault:?}\n")).collect()
-    };
     format!(
         "seed {}: {} nodes{}: {why}\n  its schedule:\n{}  the shortest that was found to fail too: {}\n{}  replay: \
-         P2PNET_SIM_SEEDS={} cargo test -p p2pnet-node --test sim campaign\n",
+         P2PNET_SIM_SEEDS={} cargo test -p p2pnet-node --test sim -- --exact campaign::campaign\n",
         plan.seed,
         plan.nodes,
         if plan.sealed { ", sealed" } else { "" },
@@ -214,8 +220,9 @@ fn explain(plan: &Plan, why: &str) -> String {
     )
 }
 
-fn seeds() -> std::ops::Range<u64> {
-    let Ok(given) = std::env::var("P2PNET_SIM_SEEDS") else { return SEEDS };
+/// Those in `P2PNET_SIM_SEEDS`, or these.
+pub(crate) fn seeds(usual: std::ops::Range<u64>) -> std::ops::Range<u64> {
+    let Ok(given) = std::env::var("P2PNET_SIM_SEEDS") else { return usual };
     let number = |text: &str| text.parse::<u64>().expect("P2PNET_SIM_SEEDS is a number, or two with `..` between them");
     match given.split_once("..") {
         Some((first, end)) => number(first)..number(end),
@@ -223,11 +230,13 @@ fn seeds() -> std::ops::Range<u64> {
     }
 }
 
-#[test]
-fn campaign() {
-    let seeds = seeds();
+/// Every seed, on all cores: what those that held returned, and why the others did not.
+pub(crate) fn run_all<T: Send>(
+    seeds: std::ops::Range<u64>,
+    run: impl Fn(u64) -> Result<T, String> + Sync,
+) -> (Vec<T>, Vec<(u64, String)>) {
     let next = AtomicU64::new(seeds.start);
-    let total = Mutex::new((Counters::default(), Vec::new()));
+    let total = Mutex::new((Vec::new(), Vec::new()));
     let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     std::thread::scope(|scope| {
         for _ in 0..threads {
@@ -237,16 +246,28 @@ fn campaign() {
                     if seed >= seeds.end {
                         return;
                     }
-                    let plan = Plan::of(seed);
-                    match try_run(&plan, &plan.schedule) {
-                        Ok((counters, _)) => total.lock().expect("not poisoned").0.add(&counters),
-                        Err(why) => total.lock().expect("not poisoned").1.push((seed, why)),
+                    let result = run(seed);
+                    let mut total = total.lock().expect("not poisoned");
+                    match result {
+                        Ok(result) => total.0.push(result),
+                        Err(why) => total.1.push((seed, why)),
                     }
                 }
             });
         }
     });
-    let (counters, mut failed) = total.into_inner().expect("not poisoned");
+    total.into_inner().expect("not poisoned")
+}
+
+#[test]
+fn campaign() {
+    let seeds = seeds(SEEDS);
+    let (runs, mut failed) = run_all(seeds.clone(), |seed| {
+        let plan = Plan::of(seed);
+        try_run(&plan, &plan.schedule)
+    });
+    let mut counters = Counters::default();
+    runs.iter().for_each(|(of_one, _)| counters.add(of_one));
     for (name, count) in counters.all() {
         println!("{name} {count}");
     }

@@ -1,12 +1,12 @@
 //! What happened in a run, counted: the proof that a fault was not only ordered but struck.
 
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
+    ($of:ident: $($(#[$doc:meta])* $name:ident,)*) => {
         /// Counts of one run, or of many added up.
         #[derive(Debug, Clone, Default, PartialEq, Eq)]
-        pub(crate) struct Counters { $($(#[$doc])* pub(crate) $name: u64,)* }
+        pub(crate) struct $of { $($(#[$doc])* pub(crate) $name: u64,)* }
 
-        impl Counters {
+        impl $of {
             /// Every count with its name.
             pub(crate) fn all(&self) -> Vec<(&'static str, u64)> {
                 vec![$((stringify!($name), self.$name),)*]
@@ -19,7 +19,7 @@ macro_rules! counters {
     };
 }
 
-counters! {
+counters! { Counters:
     /// Datagrams handed to the wire.
     datagrams,
     /// Of which chance took so many.
@@ -65,4 +65,58 @@ counters! {
     left,
     published,
     delivered,
+}
+
+counters! { KeyCounters:
+    /// Questions of users that a running node took.
+    asked,
+    acknowledged,
+    found,
+    missing,
+    /// Answers that named too few copies.
+    too_few,
+    /// Answers that passed on a refusal.
+    refused,
+    /// Requests whose node died under them.
+    abandoned,
+    /// Gets that showed siblings.
+    siblings_shown,
+    /// Packets handed to a connection.
+    packets,
+    /// Writes handed to a coordinator, and handed on by one that was none.
+    forwards,
+    forwarded_on,
+    /// Writes refused because their time was over.
+    late_forwards,
+    /// Copies given to a node that is none of the first `n` by the truth: stand-ins.
+    stand_ins,
+    /// Merges sent by a node that had only read.
+    read_repairs,
+    /// Entries with more than one version that reached a disk.
+    siblings_made,
+    /// Copies that came to a disk that had none of the key.
+    copies_made,
+    /// Copies handed over and dropped.
+    copies_dropped,
+    dials_refused,
+    /// Looks at a connection that a cut held up.
+    stalled_packets,
+    /// Connections that a cut broke.
+    pipes_broken,
+    /// Times a store was told that a member cannot be reached.
+    unreachable,
+    /// Packets that a dying process had written and that arrived after its death.
+    last_words,
+    commits,
+    slow_commits,
+    /// Commits that failed, the disk being full or broken.
+    disk_failures,
+    /// Batches that a crash lost.
+    unsaved_batches,
+    /// Disks that nobody will read again.
+    disks_destroyed,
+    /// Nodes that came back with an empty disk.
+    disks_replaced,
+    /// Keys of which all copies were destroyed, by more deaths in one repair window than is promised to be survived.
+    keys_lost,
 }

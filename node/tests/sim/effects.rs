@@ -47,6 +47,9 @@ impl Network {
                 }
             }
             Arrival::LinkBroken { to, link } => self.break_link(id, to, link),
+            Arrival::Store(input) => self.feed_store(id, input),
+            Arrival::Committed => self.committed(id),
+            Arrival::Pipe { .. } => unreachable!("connections have their turn before nodes"),
         }
     }
 
@@ -152,6 +155,7 @@ impl Network {
         let row = &event.row;
         (self.clock, id, event.kind as u8, number(&row.member), row.epoch.0, row.incarnation).hash(&mut self.log);
         self.watcher.announced(self.clock, id, event, &mut self.counters);
+        self.tell_store(id, event);
         let peer = row.member.clone();
         let input = match event.kind {
             MemberEventKind::Joined | MemberEventKind::CameBack => {

@@ -7,12 +7,13 @@ use p2pnet_shared::{Epoch, NodeName};
 use rand::RngExt;
 
 use crate::{
+    disks::Disk,
     network::{Arrival, Event, Network, Node, Peer, SOCKET_BUFFER, WALL_AT_START},
     wire::{NodeId, Rule},
 };
 
 /// How long TCP needs to notice that the other side is cut off, microseconds.
-const TCP_PATIENCE_US: u64 = 5_000_000;
+pub(crate) const TCP_PATIENCE_US: u64 = 5_000_000;
 
 impl Network {
     /// Adds a name and starts it; it contacts `seed_node` if given.
@@ -39,6 +40,7 @@ impl Network {
             clock_ahead: 0,
             kept_epoch: None,
             has_folder: true,
+            disk: Disk::default(),
         });
         id
     }
@@ -105,6 +107,7 @@ impl Network {
                 self.base.clone().unwrap_or_default(),
             ),
             broadcast: broadcast::State::new(node.name.clone(), epoch, self.broadcast_config.clone(), !seed),
+            store: None,
             born: clock,
         };
         let (mut swim, mut epidemic) = (Vec::new(), Vec::new());
@@ -112,6 +115,7 @@ impl Network {
         peer.broadcast.start(Millis(0), &mut epidemic);
         self.watcher.born(id, &node.name, node.addr, epoch, peer.membership.digest());
         node.peer = Some(peer);
+        self.open_store(id, epoch, seed.rotate_left(17));
         self.carry_out(id, swim, false);
         self.carry_out_broadcast(id, epidemic);
         if let Some(addr) = seed_addr {
@@ -127,6 +131,7 @@ impl Network {
         let epoch = peer.membership.me().epoch;
         self.watcher.ended(id, epoch, self.now());
         self.drop_links(id, Some(epoch));
+        self.close_store(id, false);
     }
 
     /// SIGTERM: says goodbye, closes its links, ends. Whoever is stopped hears it first when it runs again, which here is
@@ -142,6 +147,7 @@ impl Network {
         self.end_pauses(id);
         self.watcher.ended(id, peer.membership.me().epoch, self.now());
         self.drop_links(id, None);
+        self.close_store(id, true);
     }
 
     fn end_pauses(&mut self, id: NodeId) {
@@ -188,6 +194,7 @@ impl Network {
             self.dispatch(event);
         }
         self.watcher.awake(id, self.now());
+        self.keeper.resumed(id, self.clock);
     }
 
     /// Ends all pauses of a node.

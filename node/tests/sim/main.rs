@@ -8,6 +8,10 @@
 //! counters.rs            proof that a fault struck            overload.rs, versus.rs   one overloaded member, ours and foca's
 //!
 //! invariants.rs          what must hold after every step, by number; trace.rs, traffic.rs, paths.rs are parts of it; checks.rs: they can fail
+//! support/ledger.rs      what users were told of the store, judged like Jepsen; ledger_checks.rs: it can fail
+//! store.rs, pipes.rs, disks.rs, users.rs   the store of each node, its connections, its disk, and who asks it
+//! keeper.rs              what must hold of copies on disks; keeper_checks.rs: it can fail
+//! keyed.rs, keys*.rs     scenarios of the store; keys_campaign.rs its campaign
 //! large.rs, thousands.rs ten thousand nodes on one table
 //! start.rs, kill.rs, faults.rs, broadcast.rs   scenarios
 //! ```
@@ -22,24 +26,39 @@ mod broadcast;
 mod campaign;
 mod checks;
 mod counters;
+mod disks;
 mod effects;
 mod faults;
 mod heap;
 mod invariants;
+mod keeper;
+mod keeper_checks;
+mod keyed;
+mod keys;
+mod keys_campaign;
+mod keys_cut;
+mod keys_moves;
+mod keys_trouble;
 mod kill;
 mod large;
+#[path = "../support/ledger.rs"]
+mod ledger;
+mod ledger_checks;
 mod links;
 mod lives;
 mod network;
 mod overload;
 mod paths;
+mod pipes;
 mod rival;
 mod schedule;
 mod shrink;
 mod start;
+mod store;
 mod thousands;
 mod trace;
 mod traffic;
+mod users;
 mod versus;
 mod wire;
 

@@ -7,15 +7,19 @@
 
 use std::{collections::BTreeMap, hash::Hasher, net::SocketAddr, sync::Arc};
 
-use p2pnet_node::{broadcast, membership};
+use p2pnet_node::{broadcast, dht, membership};
 use p2pnet_shared::{Epoch, MessageId, NodeName, ViewDigest, wire::Codec};
 use rand::{SeedableRng, rngs::SmallRng, seq::IndexedRandom};
 
 use crate::{
     counters::Counters,
+    disks::Disk,
     heap::Queue,
     invariants::Watcher,
+    keeper::Keeper,
     links::Links,
+    pipes::{PipeEvent, Pipes},
+    users::Users,
     wire::{NodeId, Wire},
 };
 
@@ -46,6 +50,15 @@ pub(crate) enum Arrival {
         to: NodeId,
         link: u64,
     },
+    Store(dht::Input),
+    /// The disk has done what it was doing.
+    Committed,
+    /// Something about the connection with this number between these two.
+    Pipe {
+        ends: (NodeId, NodeId),
+        number: u64,
+        event: PipeEvent,
+    },
 }
 
 #[derive(Debug)]
@@ -56,10 +69,12 @@ pub(crate) struct Event {
     pub(crate) arrival: Arrival,
 }
 
-/// One running node: its two cores.
+/// One running node: its cores.
 pub(crate) struct Peer {
     pub(crate) membership: membership::State,
     pub(crate) broadcast: broadcast::State,
+    /// In networks with a store.
+    pub(crate) store: Option<dht::State>,
     /// Microseconds.
     pub(crate) born: u64,
 }
@@ -80,6 +95,7 @@ pub(crate) struct Node {
     pub(crate) kept_epoch: Option<Epoch>,
     /// Whether it has a data folder.
     pub(crate) has_folder: bool,
+    pub(crate) disk: Disk,
 }
 
 /// A number of nodes and what lies between them.
@@ -89,6 +105,7 @@ pub(crate) struct Network {
     pub(crate) nodes: Vec<Node>,
     pub(crate) wire: Wire,
     pub(crate) links: Links,
+    pub(crate) pipes: Pipes,
     pub(crate) watcher: Watcher,
     pub(crate) counters: Counters,
     pub(crate) rng: SmallRng,
@@ -98,6 +115,10 @@ pub(crate) struct Network {
     /// What every node knows when it starts; usually nothing.
     pub(crate) base: Option<Arc<membership::Base>>,
     pub(crate) broadcast_config: broadcast::Config,
+    /// The store's; without it nodes have none.
+    pub(crate) store_config: Option<dht::Config>,
+    pub(crate) keeper: Keeper,
+    pub(crate) users: Users,
     pub(crate) log: LogHash,
     pub(crate) codec: Codec,
     /// Of somebody who does not know the secret.
@@ -122,6 +143,7 @@ impl Network {
             nodes: Vec::new(),
             wire: Wire::default(),
             links: Links::default(),
+            pipes: Pipes::default(),
             watcher: Watcher::default(),
             counters: Counters::default(),
             rng: SmallRng::seed_from_u64(seed),
@@ -130,6 +152,9 @@ impl Network {
             config: membership::Config::default(),
             base: None,
             broadcast_config: broadcast::Config::default(),
+            store_config: None,
+            keeper: Keeper::default(),
+            users: Users::default(),
             log: LogHash::default(),
             codec: Codec::new(&"sim".parse().expect("a name"), None),
             enemy: Codec::new(&"sim".parse().expect("a name"), Some("a guess")),
@@ -215,6 +240,9 @@ impl Network {
     }
 
     pub(crate) fn dispatch(&mut self, event: Event) {
+        if let Arrival::Pipe { ends, number, event } = &event.arrival {
+            return self.pipe_turn(*ends, *number, event);
+        }
         let node = &mut self.nodes[event.node];
         if node.peer.is_none() || event.life.is_some_and(|life| life != node.life) {
             return;

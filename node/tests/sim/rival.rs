@@ -382,6 +382,8 @@ impl World for Rival {
             Step::Resume(node) => self.resume(*node),
             // It has no wall clock, no messages, and looks for others by itself while it is alone.
             Step::Boot(..) | Step::Pause(_) | Step::SetClock(..) | Step::Publish(_) | Step::Discover => {}
+            // Nor does it keep anything.
+            Step::SetDisk(..) | Step::Destroy(_) | Step::Use(..) => {}
         }
     }
 }

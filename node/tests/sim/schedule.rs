@@ -9,7 +9,9 @@ use std::collections::BTreeSet;
 use rand::{RngExt, SeedableRng, rngs::SmallRng, seq::IndexedRandom};
 
 use crate::{
+    disks::Health,
     network::Network,
+    users::Wish,
     wire::{NodeId, Rule},
 };
 
@@ -50,6 +52,12 @@ pub(crate) enum Fault {
     Mtu { bytes: usize, for_ms: u64 },
     /// Frames take up to so many milliseconds longer.
     SlowTcp { ms: u64, for_ms: u64 },
+    /// Something is wrong with a node's disk.
+    Disk { node: NodeId, health: Health, for_ms: u64 },
+    /// Dead for good, and the disk with it.
+    Destroy { node: NodeId },
+    /// Killed, its disk gone, and started again with an empty one.
+    Wipe { node: NodeId, down_ms: u64 },
 }
 
 /// When, in milliseconds, and what.
@@ -66,6 +74,10 @@ pub(crate) enum Step {
     Pause(NodeId),
     Resume(NodeId),
     SetClock(NodeId, i64),
+    SetDisk(NodeId, Health),
+    Destroy(NodeId),
+    /// A client asks a node something about the key with that number.
+    Use(usize, NodeId, usize, Wish),
     /// Its user sends a message.
     Publish(NodeId),
     /// Whoever is alone hears of somebody.
@@ -129,6 +141,13 @@ fn steps_of(at: u64, fault: &Fault, count: usize) -> Vec<(u64, Step)> {
             })
             .collect(),
         Fault::Leave { node, away_ms } => vec![(at, Step::Leave(*node)), (at + away_ms, Step::Boot(*node, false))],
+        Fault::Disk { node, health, for_ms } => {
+            vec![(at, Step::SetDisk(*node, *health)), (at + for_ms, Step::SetDisk(*node, Health::Good))]
+        }
+        Fault::Destroy { node } => vec![(at, Step::Destroy(*node))],
+        Fault::Wipe { node, down_ms } => {
+            vec![(at, Step::Destroy(*node)), (at + down_ms, Step::Boot(*node, false))]
+        }
         Fault::Pause { node, for_ms } => vec![(at, Step::Pause(*node)), (at + for_ms, Step::Resume(*node))],
         Fault::Flap { node, times } => (0..*times)
             .flat_map(|time| {
@@ -181,6 +200,12 @@ impl World for Network {
                 self.boot(*node, seed_node);
             }
             Step::Boot(..) => {}
+            Step::SetDisk(node, health) => self.nodes[*node].disk.health = *health,
+            Step::Destroy(node) => {
+                self.kill(*node);
+                self.destroy(*node);
+            }
+            Step::Use(client, node, number, wish) => self.wish(*client, *node, *number, *wish),
             Step::Leave(node) => self.leave(*node),
             Step::Pause(node) => self.pause(*node),
             Step::Resume(node) => self.resume(*node),

@@ -1,0 +1,191 @@
+//! Whatever comes in, in whatever order: nothing panics, memory is bounded, every user gets one answer in time.
+
+use p2pnet_shared::{
+    Epoch, NodeName, UnixMillis,
+    wire::dht::{Dot, Entry, Message, Operation, Packet, Refusal, Version},
+};
+use proptest::{collection::vec, option, prelude::*};
+
+use super::{actor, node, value};
+use crate::{
+    dht::{Answer, Config, Effect, Input, Request, State, Timer},
+    time::Millis,
+};
+
+fn entries() -> impl Strategy<Value = Entry> {
+    let context = vec((0..4_u32, 0..3_u64, 0..5_u64), 0..4);
+    let version = (0..4_u32, 0..3_u64, 0..5_u64, context, any::<bool>(), 0..2_000_000_u64);
+    ("[ab]", vec(version, 0..4)).prop_map(|(key, versions)| {
+        let versions = versions.into_iter().map(|(number, era, count, context, live, at)| Version {
+            dot: Dot { actor: actor(number, era), count },
+            context: context.into_iter().map(|(number, era, count)| (actor(number, era), count)).collect(),
+            at: UnixMillis(at),
+            value: live.then(|| value("v")),
+        });
+        Entry { key: key.parse().unwrap(), versions: versions.collect() }
+    })
+}
+
+fn operations() -> impl Strategy<Value = Operation> {
+    ("[ab]", any::<bool>()).prop_map(|(key, delete)| {
+        let key = key.parse().unwrap();
+        if delete { Operation::Delete { key } } else { Operation::Put { key, value: value("mine") } }
+    })
+}
+
+fn refusals() -> impl Strategy<Value = Refusal> {
+    prop_oneof![Just(Refusal::Full), Just(Refusal::Broken), Just(Refusal::Late)]
+}
+
+/// Numbers of calls are guessed: those of a node of epoch 1 begin at 2^20.
+fn calls() -> impl Strategy<Value = u64> {
+    prop_oneof![(1_u64 << 20)..(1 << 20) + 60, 0..5_u64]
+}
+
+fn messages() -> impl Strategy<Value = Message> {
+    let call = calls;
+    prop_oneof![
+        (call(), 0..4_u8, any::<bool>(), operations()).prop_map(|(call, hops, late, operation)| {
+            // Made right when it is fed.
+            Message::Forward { call, hops, valid_until: u64::from(!late), operation }
+        }),
+        (call(), 0..4_u8).prop_map(|(call, acks)| Message::Coordinating { call, acks }),
+        (call(), 0..4_u8, option::of(refusals()), any::<bool>())
+            .prop_map(|(call, acks, refused, found)| Message::Forwarded { call, acks, refused, found }),
+        call().prop_map(|call| Message::Clock { call }),
+        call().prop_map(|call| Message::Clocked { call }),
+        (call(), "[ab]").prop_map(|(call, key)| Message::Read { call, key: key.parse().unwrap() }),
+        (call(), option::of(entries()), any::<bool>()).prop_map(|(call, entry, sure)| Message::Held {
+            call,
+            entry,
+            sure
+        }),
+        call().prop_map(|call| Message::Unread { call }),
+        (call(), entries(), any::<bool>()).prop_map(|(call, entry, whole)| Message::Merge { call, entry, whole }),
+        (call(), option::of(refusals()), any::<bool>(), option::of(entries()))
+            .prop_map(|(call, refused, sure, more)| Message::Merged { call, refused, sure, more }),
+    ]
+}
+
+/// One step: how long after the one before, and what.
+fn inputs() -> impl Strategy<Value = (u64, Input)> {
+    let peer = || (0..6_u32).prop_map(|number| if number == 0 { NodeName::bootstrap() } else { node(number) });
+    let input = prop_oneof![
+        2 => (peer(), 1..3_u64).prop_map(|(name, epoch)| Input::MemberUp { name, epoch: Epoch(epoch) }),
+        1 => peer().prop_map(|name| Input::MemberDown { name }),
+        1 => (peer(), any::<bool>()).prop_map(|(name, suspected)| Input::MemberSuspected { name, suspected }),
+        4 => operations().prop_map(|operation| Input::Asked { id: 0, request: Request::Write(operation) }),
+        4 => "[ab]".prop_map(|key| Input::Asked { id: 0, request: Request::Read(key.parse().unwrap()) }),
+        12 => (peer(), 0..3_000_000_u64, messages())
+            .prop_map(|(from, clock, message)| Input::Received { from, packet: Packet { clock, message } }),
+        2 => peer().prop_map(|peer| Input::Unreachable { peer }),
+        3 => (0..40_u64).prop_map(|batch| Input::Persisted { batch }),
+        1 => (0..40_u64, refusals()).prop_map(|(batch, why)| Input::NotPersisted { batch, why }),
+        1 => any::<u16>().prop_map(|due| Input::TimerFired(Timer::Tick { due: Millis(due.into()) })),
+        1 => any::<u16>().prop_map(|due| Input::TimerFired(Timer::Repair { due: Millis(due.into()) })),
+        1 => Just(Input::TimerFired(Timer::Calls)),
+    ];
+    (prop_oneof![3 => 0..20_u64, 1 => 0..3_000_u64], input)
+}
+
+/// A state whose timers go off in time.
+struct Run {
+    state: State,
+    now: u64,
+    timers: Vec<(u64, Timer)>,
+    asked: Vec<u64>,
+    answers: Vec<(u64, u64, Answer)>,
+}
+
+impl Run {
+    fn feed(&mut self, input: Input) {
+        let mut effects = Vec::new();
+        self.state.handle(Millis(self.now), input, &mut effects);
+        self.take(effects);
+    }
+
+    fn take(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::SetTimer { after, timer } => self.timers.push((self.now + after.0, timer)),
+                Effect::Answer { id, answer } => self.answers.push((id, self.now, answer)),
+                Effect::Send { to, .. } => assert_ne!(to, node(1)),
+                _ => {}
+            }
+        }
+    }
+
+    fn wait(&mut self, until: u64) {
+        while let Some(next) = (0..self.timers.len()).min_by_key(|index| self.timers[*index].0) {
+            if self.timers[next].0 > until {
+                break;
+            }
+            let (at, timer) = self.timers.swap_remove(next);
+            self.now = self.now.max(at);
+            self.feed(Input::TimerFired(timer));
+        }
+        self.now = until;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_user_gets_one_answer_in_time_whatever_comes_in(steps in vec(inputs(), 1..120), broken in prop::bool::weighted(0.1)) {
+        let config = Config::default();
+        let deadline = config.deadline.0;
+        let state = if broken {
+            State::broken(node(1), Epoch(1), config, 1)
+        } else {
+            State::new(node(1), Epoch(1), config, 1, Vec::new())
+        };
+        let mut run = Run { state, now: 0, timers: Vec::new(), asked: Vec::new(), answers: Vec::new() };
+        let mut effects = Vec::new();
+        run.state.start(Millis(0), &mut effects);
+        run.take(effects);
+        for (after, mut input) in steps {
+            run.wait(run.now + after);
+            match &mut input {
+                Input::Asked { id, .. } => {
+                    *id = run.asked.len() as u64;
+                    run.asked.push(run.now);
+                }
+                Input::Received { packet: Packet { message: Message::Forward { valid_until, .. }, .. }, .. } => {
+                    *valid_until *= run.state.clock() + 400;
+                }
+                _ => {}
+            }
+            run.feed(input);
+        }
+        run.wait(run.now + deadline + 100);
+        for (id, asked) in run.asked.iter().enumerate() {
+            let times: Vec<u64> = run.answers.iter().filter(|(other, ..)| *other == id as u64).map(|(_, at, _)| *at).collect();
+            prop_assert_eq!(times.len(), 1, "request {} of {}", id, asked);
+            prop_assert!(times[0] - asked <= deadline + 50);
+        }
+        prop_assert_eq!(run.state.under_way(), 0);
+        prop_assert!(run.state.entries().count() <= 2);
+    }
+}
+
+#[test]
+fn too_much_at_once_is_refused_and_what_was_taken_is_answered() {
+    let mut state = State::new(node(1), Epoch(1), Config::default(), 1, Vec::new());
+    let mut effects = Vec::new();
+    state.start(Millis(0), &mut effects);
+    (2..=9).for_each(|number| {
+        state.handle(Millis(1), Input::MemberUp { name: node(number), epoch: Epoch(1) }, &mut effects)
+    });
+    effects.clear();
+    for id in 0..10_000 {
+        let key = format!("key{id}").parse().unwrap();
+        state.handle(Millis(2), Input::Asked { id, request: Request::Read(key) }, &mut effects);
+    }
+    let answers = |effects: &[Effect]| effects.iter().filter(|effect| matches!(effect, Effect::Answer { .. })).count();
+    assert!(answers(&effects) > 5_000 && state.under_way() <= 4_096);
+    for at in (50..=4_100).step_by(50) {
+        state.handle(Millis(at), Input::TimerFired(Timer::Calls), &mut effects);
+    }
+    assert_eq!((answers(&effects), state.under_way()), (10_000, 0));
+}
