@@ -22,7 +22,7 @@ const TELL_EVERY_MS: u64 = 2_000;
 /// Hand-overs are told once nothing has moved for this long, milliseconds: pauses between two batches are shorter.
 const REST_MS: u64 = 1_000;
 /// Ways followed of one node at most; those beyond are left out of the line.
-const WAYS_MAX: usize = 1_024;
+const WAYS_MAX: usize = 64;
 
 /// What of repair is under way and what was told of it.
 #[derive(Debug, Clone, Default)]
@@ -138,8 +138,9 @@ impl Network {
         let (short, wanted) = (self.short(false), self.copies_wanted());
         let level = self.keys.account.level().min(32);
         let seen = self.keys.account.histogram();
-        // Who looks only now was not there when the last node went: the engine knows when that was.
-        if !std::mem::replace(&mut self.keys.repair.listens, true) {
+        // Who looks only now was not there when the last node went: the engine knows when that was, unless it was a pause.
+        let has_paused = self.nodes().any(|node| node.state == UnitState::Paused);
+        if !std::mem::replace(&mut self.keys.repair.listens, true) && !has_paused {
             let down = self.nodes().filter(|node| matches!(node.state, UnitState::Dead | UnitState::Left));
             let last = down.filter_map(|node| node.since).max();
             self.keys.repair.went_at = self.keys.repair.went_at.max(last);
