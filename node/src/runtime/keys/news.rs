@@ -34,6 +34,8 @@ pub(in crate::runtime) struct News {
     pub(in crate::runtime) unsaid: u64,
     /// The counts may have changed.
     pub(in crate::runtime) counts: bool,
+    /// They are told this time, not the next.
+    pub(in crate::runtime) counts_due: bool,
     /// The counts as they were told.
     pub(in crate::runtime) counts_told: KeyCounts,
     /// The ring may have changed.
@@ -86,7 +88,7 @@ impl News {
     }
 
     /// Whether the loop is to be told that there is something; once, until it has looked.
-    pub(super) fn is_to_be_told(&mut self) -> bool {
+    pub(in crate::runtime) fn is_to_be_told(&mut self) -> bool {
         let is_any = self.ring
             || (self.is_watched && (self.counts || !self.held.is_empty()))
             || (self.is_read && !self.events.is_empty());

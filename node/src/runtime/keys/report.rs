@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::News;
 use crate::{
     dht::State,
-    runtime::{Node, metrics::Exposition},
+    runtime::{Node, metrics::Exposition, telemetry::NEWS_PERIOD, timers::Wake},
 };
 
 /// Keys told one by one at most; of more a sample is told. Two megabytes in a gateway's memory.
@@ -27,7 +27,7 @@ impl Node {
         let wall = self.clock.wall();
         let is_watched = self.reporter.is_up();
         let is_read = self.readers.is_any();
-        let (reports, events, unsaid) = self.keys.with_news(|news, state| {
+        let (reports, events, unsaid, is_more) = self.keys.with_news(|news, state| {
             (news.is_watched, news.is_read) = (is_watched, is_read);
             let mut reports = Vec::new();
             if news.ring_changed(state) {
@@ -36,12 +36,19 @@ impl Node {
             }
             if is_watched {
                 held(news, state, &mut reports);
-                reports.extend(counts(news, state));
+                // Counting looks at every key: twice a second at most, which is every other time.
+                news.counts_due = !news.counts_due;
+                if news.counts_due {
+                    reports.extend(counts(news, state));
+                }
             }
             let events = std::mem::take(&mut news.events);
             news.known();
-            (reports, events, std::mem::take(&mut news.unsaid))
+            (reports, events, std::mem::take(&mut news.unsaid), news.is_to_be_told())
         });
+        if is_more {
+            self.timers.set(self.clock.now() + NEWS_PERIOD, Wake::Keys);
+        }
         for event in &events {
             let kind = match event {
                 KeyEvent::Held(_) => "key_held",
@@ -118,7 +125,7 @@ fn is_told(key: &HeldKey, sampled: u8) -> bool {
 
 /// Changes, or everything anew when there is too much by now, or room again for four times as much.
 fn held(news: &mut News, state: &State, reports: &mut Vec<Report>) {
-    let fits = sampled_for(usize::try_from(state.counts().keys).unwrap_or(usize::MAX));
+    let fits = sampled_for(usize::try_from(news.counts_told.keys).unwrap_or(usize::MAX));
     if fits > news.sampled || fits + 1 < news.sampled {
         return all_held(news, state, reports);
     }
@@ -131,7 +138,7 @@ fn held(news: &mut News, state: &State, reports: &mut Vec<Report>) {
 
 fn all_held(news: &mut News, state: &State, reports: &mut Vec<Report>) {
     news.held.clear();
-    news.sampled = sampled_for(usize::try_from(state.counts().keys).unwrap_or(usize::MAX));
+    news.sampled = sampled_for(usize::try_from(news.counts_told.keys).unwrap_or(usize::MAX));
     let sampled = news.sampled;
     let mut keys: Vec<HeldKey> = state.held().filter(|key| is_told(key, sampled)).collect();
     let mut anew = true;
