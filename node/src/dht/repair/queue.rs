@@ -83,6 +83,16 @@ impl Queue {
         waiting || !(self.offer.is_empty() && self.give.is_empty() && self.spans.is_empty())
     }
 
+    /// Whether something is to be offered.
+    pub(super) fn has_offer(&self) -> bool {
+        !(self.offer.is_empty() && self.spans.is_empty())
+    }
+
+    /// How few copies there are of what is most endangered in it.
+    pub(super) fn copies(&self) -> u8 {
+        self.give.first().into_iter().chain(self.offer.first()).map(|(copies, _)| *copies).min().unwrap_or(u8::MAX)
+    }
+
     /// Takes up again what was not answered, or what will not be: all of it if `lost`, and leaves the other side alone for
     /// `pause`.
     pub(super) fn take_up(&mut self, now: Millis, lost: bool, pause: Millis) {
@@ -139,6 +149,11 @@ impl Budget {
             self.at = now;
         }
         self.left > 0
+    }
+
+    /// Whether what is to be sent has to wait.
+    pub(super) fn is_spent(&self) -> bool {
+        self.left <= 0
     }
 
     /// A packet of so many bytes was sent. It may cost more than there is: what follows waits longer.
