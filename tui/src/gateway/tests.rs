@@ -6,7 +6,8 @@ use p2pnet_shared::{
     Epoch, MessageId, NodeName, UnixMillis,
     client::{Client, ClientError},
     fault::ActiveFault,
-    telemetry::{Delivery, FeedLine, Load, MemberEvent, MemberEventKind, MemberRow, Report},
+    ring::{Place, RingDigest},
+    telemetry::{Delivery, FeedLine, HeldKey, KeyCounts, Load, MemberEvent, MemberEventKind, MemberRow, Report},
     wire::{Hello, LINK_PREFACE, REPORT_MAX_BYTES, broadcast::Via, membership::Status},
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -84,11 +85,11 @@ async fn next(feed: &mut Feed) -> FeedLine {
 }
 
 /// Lines up to the one that `last` accepts, that one included.
-async fn until(feed: &mut Feed, last: impl Fn(&FeedLine) -> bool) -> Vec<FeedLine> {
+async fn until(feed: &mut Feed, mut last: impl FnMut(&FeedLine) -> bool) -> Vec<FeedLine> {
     let mut lines = Vec::new();
     loop {
         lines.push(next(feed).await);
-        if lines.last().is_some_and(&last) {
+        if lines.last().is_some_and(&mut last) {
             return lines;
         }
     }
@@ -142,6 +143,49 @@ async fn a_newcomer_is_told_todays_state_and_then_what_happens() {
     let mut later = Feed::open(&gateway).await.unwrap();
     let lines = until(&mut later, |line| *line == FeedLine::CaughtUp).await;
     assert!(is_lost(&lines[lines.len() - 2]), "a node whose link is down ends with that: {lines:?}");
+}
+
+#[tokio::test]
+async fn a_newcomer_is_told_who_holds_which_keys_and_nothing_of_those_that_are_gone() {
+    let gateway = gateway().await;
+    let mut early = Feed::open(&gateway).await.unwrap();
+    let held = |anew, keys: &[(u64, Option<u64>)]| {
+        let keys = keys.iter().map(|(place, versions)| HeldKey { place: Place(*place), versions: *versions });
+        Report::Held { anew, sampled: 0, keys: keys.collect() }
+    };
+    let ring = Report::Ring { digest: RingDigest(77), at: UnixMillis(5) };
+    let counts = Report::Keys(KeyCounts { keys: 3, ..KeyCounts::default() });
+    let mut links = Vec::new();
+    for node in 1..=3 {
+        let mut link = Link::open(&gateway, node, 10, "127.0.0.1:1").await;
+        link.says(ring.clone()).await;
+        link.says(counts.clone()).await;
+        link.says(held(true, &[(1, Some(5)), (2, Some(5)), (3, Some(5))])).await;
+        links.push(link);
+    }
+    drop(links.pop());
+    until(&mut early, |line| matches!(line, FeedLine::Lost { .. })).await;
+    // While node3 is away the first key is written again, the second is deleted, the third is handed over by one of them.
+    links[0].says(held(false, &[(1, Some(6)), (2, None), (3, None)])).await;
+    links[1].says(held(false, &[(1, Some(6)), (2, None)])).await;
+    let mut last = 0;
+    until(&mut early, |line| {
+        last += usize::from(matches!(line, FeedLine::Report { report: Report::Held { anew: false, .. }, .. }));
+        last == 2
+    })
+    .await;
+    let mut late = Feed::open(&gateway).await.unwrap();
+    let lines = until(&mut late, |line| *line == FeedLine::CaughtUp).await;
+    let told = |node| {
+        let mine = lines.iter().filter_map(move |line| match line {
+            FeedLine::Report { node: of, report } if *of == NodeName::numbered(node) => Some(report.clone()),
+            _ => None,
+        });
+        mine.filter(|report| !matches!(report, Report::Hello { .. })).collect::<Vec<_>>()
+    };
+    assert_eq!(told(1), [ring.clone(), counts.clone(), held(true, &[(1, Some(6))])]);
+    assert_eq!(told(2), [ring.clone(), counts.clone(), held(true, &[(1, Some(6)), (3, Some(5))])]);
+    assert_eq!(told(3), [ring, counts, held(true, &[(3, Some(5))])], "what it alone remembers is gone");
 }
 
 #[tokio::test]

@@ -143,6 +143,8 @@ pub struct KeyPicture {
     pub replicas: Vec<(NodeName, bool)>,
     /// Who else holds it: stand-ins, and those that have not handed it over yet.
     pub others: Vec<NodeName>,
+    /// Whether any copy of it is known, on paused nodes and dead ones too; not so before it is put and once it is deleted.
+    pub known: bool,
 }
 
 impl RingPicture {

@@ -149,6 +149,11 @@ impl Network {
         if let Some(reason) = self.disk_trouble() {
             return Some(reason);
         }
+        match self.out_of_reach() {
+            0 => {}
+            1 => return Some("a key is out of reach: every node that holds it is down".into()),
+            many => return Some(format!("{many} keys are out of reach: every node that holds them is down")),
+        }
         let late = self.books.oldest_outstanding()?;
         let age = now.since(late.accepted_at);
         (age > MESSAGE_MAX_MS).then(|| {

@@ -387,6 +387,14 @@ impl Network {
     }
 }
 
+impl Network {
+    /// Keys without a live copy, and without one on a paused node, in the sample; those being written left out.
+    pub(super) fn out_of_reach(&self) -> u64 {
+        let seen = self.keys.account.histogram();
+        seen.live[0].saturating_sub(seen.waiting).saturating_sub(seen.young[0])
+    }
+}
+
 /// Taking in what nodes say of the store.
 impl Network {
     pub(super) fn on_ring(&mut self, slot: usize, digest: RingDigest, at: UnixMillis) {

@@ -10,14 +10,18 @@ use crate::{
     cluster::Unit,
     failure::Failure,
     message::Command,
-    model::{Dialog, Model, Work},
+    model::{
+        Dialog, Model, Work,
+        pane::{Beside, Pane},
+        ring::KeyFocus,
+    },
     network::Node,
     prompt::{
         LineError, Mode,
         grammar::{Request, read},
     },
     select::Selector,
-    verb::{KeyOrder, Signal, Verb},
+    verb::{KeyAct, KeyOrder, Signal, Verb},
     view::theme::Role,
 };
 
@@ -141,6 +145,9 @@ pub(super) fn carry_out(model: &mut Model, request: Request, line: String) -> Ve
     }
     match request {
         Request::Verb(verb) => {
+            if let Verb::Key(order) = &verb {
+                look_at_key(model, order);
+            }
             say(model, "you", "command", Role::Title, &line);
             let ticket = model.next_ticket;
             model.next_ticket += 1;
@@ -151,6 +158,17 @@ pub(super) fn carry_out(model: &mut Model, request: Request, line: String) -> Ve
         own => commands.extend(keys::on_own(model, &own)),
     }
     commands
+}
+
+/// Whoever asks about a key wants to see where it is; who asks for its owner wants the ring itself.
+fn look_at_key(model: &mut Model, order: &KeyOrder) {
+    model.ring.key = Some(KeyFocus::of(order.key.as_str()));
+    if order.act == KeyAct::Owner {
+        model.beside = Beside::Ring;
+        if model.focus == Pane::Peers {
+            model.focus = Pane::Ring;
+        }
+    }
 }
 
 pub(super) fn stop_network(model: &mut Model, keep_data: bool) -> Vec<Command> {

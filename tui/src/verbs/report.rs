@@ -82,7 +82,8 @@ impl Follower {
     /// Begins to follow.
     #[must_use]
     pub fn new(cluster: &Cluster) -> Self {
-        let network = Network::new(cluster.settings().network.clone(), cluster.runtime().kind);
+        let mut network = Network::new(cluster.settings().network.clone(), cluster.runtime().kind);
+        network.expect_vnodes(cluster.settings().vnodes());
         Self { network, observations: observe(cluster) }
     }
 

@@ -254,7 +254,7 @@ fn wide(model: &Model, layout: &Layout, buf: &mut Buffer) {
             Line::from(part(clock, clock_role, model)),
             Line::from(part(past_times(model), Role::Muted, model)),
         ),
-        (22, "KEYS  max/mean", balance, copies),
+        (21, "KEYS  max/mean", balance, copies),
         (
             26,
             "MESSAGES",
@@ -265,7 +265,7 @@ fn wide(model: &Model, layout: &Layout, buf: &mut Buffer) {
             arrived,
         ),
         (
-            17,
+            18,
             "HOST",
             Line::from(part(host_text, host_role, model)),
             Line::from(part(host_total(model), Role::Muted, model)),

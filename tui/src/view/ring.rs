@@ -78,7 +78,9 @@ pub(super) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
     let title = match &ring.ring {
         Some(held) => {
             let (members, tokens) = (held.members().len() as u64, held.len() as u64);
-            format!("{} members, {} tokens {} {} keys", count(members), count(tokens), symbols.dot, count(ring.keys))
+            let many = if members == 1 { "" } else { "s" };
+            let held = format!("{} member{many}, {} tokens", count(members), count(tokens));
+            format!("{held} {} {} keys", symbols.dot, count(ring.keys))
         }
         None => "no ring yet".to_owned(),
     };
@@ -115,7 +117,7 @@ fn percent(share: f64) -> String {
 pub(super) fn disk_trouble(disk: DiskState) -> Option<(&'static str, &'static str)> {
     match disk {
         DiskState::Fine => None,
-        DiskState::Full => Some(("DISK FULL", "no room, nothing new is stored")),
+        DiskState::Full => Some(("DISK FULL", "no room for new keys")),
         DiskState::Broken => Some(("DISK BROKEN", "cannot be read or written")),
     }
 }

@@ -119,7 +119,7 @@ pub(crate) fn with_focus(model: &mut Model, key: &str) {
     if let Some(node) = model.picture.nodes.iter_mut().find(|node| node.name == list[0]) {
         node.state = UnitState::Dead;
     }
-    model.picture.ring.key = Some(KeyPicture { focus, replicas, others: list[3..].to_vec() });
+    model.picture.ring.key = Some(KeyPicture { focus, replicas, others: list[3..].to_vec(), known: true });
 }
 
 /// One disk is full and one is broken.

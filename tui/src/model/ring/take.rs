@@ -3,7 +3,7 @@
 use p2pnet_shared::NodeName;
 
 use super::{KeyFocus, KeyPicture, Move, Owner, Repair, RingPicture};
-use crate::network::{Network, RingCounts};
+use crate::network::{Copies, Network, RingCounts};
 
 /// Most keys short of copies that are marked on the circle. Default 4,096: four on each piece of it, more cannot be told
 /// apart; the most endangered are marked first.
@@ -47,7 +47,8 @@ impl RingPicture {
                 let holds = copies.live.contains(&name);
                 (name, holds)
             });
-            KeyPicture { focus: focus.clone(), replicas: replicas.collect(), others }
+            let known = copies != Copies::default();
+            KeyPicture { focus: focus.clone(), replicas: replicas.collect(), others, known }
         });
     }
 }

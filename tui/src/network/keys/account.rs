@@ -238,10 +238,7 @@ impl Account {
         let holder = self.holder(slot);
         holder.doubted.remove(&place);
         let Some(version) = version else {
-            if holder.places.remove(&place) {
-                self.give_up(slot, place);
-            }
-            return false;
+            return holder.places.remove(&place) && self.give_up(now, slot, place) && meant == Meant::News;
         };
         holder.places.insert(place);
         let Some(key) = self.keys.get_mut(&place) else {
@@ -297,20 +294,29 @@ impl Account {
         }
     }
 
-    /// A node says that it holds a key no more: it handed its copy over, or the key was deleted.
-    fn give_up(&mut self, slot: usize, place: u64) {
-        let Some(key) = self.keys.get(&place) else { return };
-        let live = |copy: &Copy| usize::from(copy.slot) != slot && self.standing(copy.slot) == Standing::Live;
-        if key.copies.iter().any(live) {
-            return self.drop_copy(place, slot);
+    /// A node says that it holds a key no more: it handed its copy over, or the key was deleted; says whether it looks like
+    /// the latter. Then the others will say the same, and until they do the key is being written, not short of copies.
+    fn give_up(&mut self, now: UnixMillis, slot: usize, place: u64) -> bool {
+        let Some(key) = self.keys.get(&place) else { return false };
+        let live = |copy: &&Copy| usize::from(copy.slot) != slot && self.standing(copy.slot) == Standing::Live;
+        let left = key.copies.iter().filter(live).count();
+        if left > 0 {
+            self.drop_copy(place, slot);
+            let is_deleted = left < CLASSES - 1;
+            if is_deleted {
+                self.change(place, |key| (key.class.young, key.written_at) = (true, now));
+                self.writes.push_back((now, place));
+            }
+            return is_deleted;
         }
         self.uncount(place);
-        let Some(key) = self.keys.remove(&place) else { return };
+        let Some(key) = self.keys.remove(&place) else { return false };
         for copy in key.copies {
             let holder = &mut self.holders[usize::from(copy.slot)];
             holder.places.remove(&place);
             holder.doubted.remove(&place);
         }
+        true
     }
 
     fn drop_copy(&mut self, place: u64, slot: usize) {

@@ -15,6 +15,7 @@ use p2pnet_shared::{
 };
 
 use super::super::{Change, ChangeKind, Network, story::seconds};
+use crate::cluster::UnitState;
 
 /// Between two lines about the same thing, milliseconds.
 const TELL_EVERY_MS: u64 = 2_000;
@@ -32,6 +33,8 @@ pub(super) struct Repair {
     last_ms: Option<u64>,
     /// When a node last went.
     went_at: Option<UnixMillis>,
+    /// All there was to know has been known once.
+    listens: bool,
     /// How many keys were out of reach when it was last told, and when that was.
     told_lost: (u64, UnixMillis),
     /// What moves or moved, since nothing did: from whom, to whom.
@@ -135,6 +138,12 @@ impl Network {
         let (short, wanted) = (self.short(false), self.copies_wanted());
         let level = self.keys.account.level().min(32);
         let seen = self.keys.account.histogram();
+        // Who looks only now was not there when the last node went: the engine knows when that was.
+        if !std::mem::replace(&mut self.keys.repair.listens, true) {
+            let down = self.nodes().filter(|node| matches!(node.state, UnitState::Dead | UnitState::Left));
+            let last = down.filter_map(|node| node.since).max();
+            self.keys.repair.went_at = self.keys.repair.went_at.max(last);
+        }
         let repair = &mut self.keys.repair;
         changes.extend(repair.at_rest(now));
         match repair.running {
@@ -157,9 +166,10 @@ impl Network {
                 let text = format!("every key has its copies again, after {}", seconds(took));
                 changes.push(Change::all(now, ChangeKind::KeysWhole, text));
             }
-            _ => {}
+            None => repair.went_at = None,
+            Some(_) => {}
         }
-        let lost = seen.live[0].saturating_sub(seen.waiting).saturating_sub(seen.young[0]) << level;
+        let lost = self.out_of_reach() << level;
         self.tell_lost(now, if is_up { lost } else { 0 }, changes);
     }
 

@@ -120,7 +120,8 @@ fn keys_whose_holders_are_all_down_are_out_of_reach_until_one_is_back() {
     let changes = told.later(2_500);
     let ring = told.ring();
     assert_eq!((ring.unreachable, ring.copies[0], ring.keys), (1, 1, 6));
-    assert!(!told.summary().converged);
+    let summary = told.summary();
+    assert_eq!((summary.verdict, summary.reason.starts_with("a key is out of reach")), (Verdict::Degraded, true));
     assert!(changes.is_empty(), "it was told at once: {changes:?}");
     // It starts again: until it says so itself, nobody knows that its disk is whole.
     told.truth(Truth::Changed(unit(2, UnitState::Up, 40_000)));
@@ -204,6 +205,20 @@ fn a_deleted_key_is_forgotten_also_where_its_holder_is_down() {
 }
 
 #[test]
+fn a_deletion_that_nodes_tell_of_one_after_the_other_is_no_repair() {
+    let mut told = Told::with_keys(4, 2);
+    for node in 1..=3 {
+        told.now += 300;
+        assert_eq!(texts(&told.holds(node, &[gone(16)])), Vec::<&str>::new());
+    }
+    assert_eq!((told.ring().keys, told.ring().repair_window_ms), (1, None));
+    assert_eq!(told.summary().converged_in_ms, Some(0), "from the last word of it, as it was told");
+    told.holds(4, &[gone(32)]);
+    let changes = told.later(3_000);
+    assert_eq!(texts(&changes), ["1 key short of copies: 1 with 2"], "a copy that went and did not come elsewhere");
+}
+
+#[test]
 fn a_handed_over_copy_is_no_deletion() {
     let mut told = Told::with_keys(4, 1);
     told.holds(4, &[key(16, VERSION)]);
@@ -254,6 +269,32 @@ fn who_looks_only_now_takes_what_most_have_for_current() {
     told.dies(2, 30_000);
     told.dies(3, 30_000);
     assert_eq!(told.ring().unreachable, 1, "what node1 has is old");
+}
+
+#[test]
+fn who_looks_during_a_repair_counts_from_the_last_end() {
+    let mut told = Told { network: super::super::Network::new("lab".parse().unwrap(), "docker"), now: 20_000 };
+    let dead = unit(4, UnitState::Dead, 13_000);
+    told.truth(Truth::Listed((1..=3).map(|n| unit(n, UnitState::Up, 1_000)).chain([dead]).collect()));
+    for node in 1..=3 {
+        told.joins(node, 1_000, &[1, 2, 3], 15_000);
+        told.says(node, ring_of(1..=3));
+        let keys = if node == 3 { vec![] } else { vec![key(16, VERSION)] };
+        told.says(node, Report::Held { anew: true, sampled: 0, keys });
+    }
+    assert!(told.feed(FeedLine::CaughtUp).iter().any(|change| change.kind == ChangeKind::KeysShort));
+    assert_eq!(told.ring().repairing_for_ms, Some(7_000));
+    told.now = 21_000;
+    told.holds(3, &[key(16, VERSION)]);
+    assert_eq!(told.ring().repair_window_ms, Some(8_000));
+    // A node that held nothing is no reason to count a later repair from its end.
+    told.truth(Truth::Changed(unit(4, UnitState::Up, 22_000)));
+    told.now = 22_500;
+    told.truth(Truth::Changed(unit(4, UnitState::Dead, 22_500)));
+    told.now = 60_000;
+    told.holds(3, &[gone(16)]);
+    told.later(3_000);
+    assert_eq!(told.ring().repairing_for_ms, Some(0));
 }
 
 #[test]

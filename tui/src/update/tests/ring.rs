@@ -76,6 +76,15 @@ fn a_dead_holder_leaves_its_keys_short_and_the_circle_marks_them() {
 }
 
 #[test]
+fn a_key_that_is_asked_for_is_looked_at() {
+    let story = Story::with_store(5).types(":owner apple").press(KeyCode::Enter);
+    let key = story.model.picture.ring.key.as_ref().unwrap();
+    assert_eq!(key.focus, KeyFocus::of("apple"));
+    let holders: Vec<_> = key.replicas.iter().map(|(name, _)| name.clone()).collect();
+    assert_eq!(holders, story.replicas("apple"));
+}
+
+#[test]
 fn the_key_looked_at_follows_its_holders() {
     let mut story = Story::with_store(5);
     story.model.ring.key = Some(KeyFocus::of("apple"));
@@ -94,6 +103,23 @@ fn the_key_looked_at_follows_its_holders() {
     assert_eq!(held, [true, true, false], "the third has yet to get its copy");
     let story = story.press(KeyCode::Esc);
     assert!(story.model.picture.ring.key.is_none(), "Esc lets go of it");
+}
+
+#[test]
+fn a_verb_about_a_key_lights_it_and_owner_brings_up_the_ring() {
+    let story = Story::with_store(5).enters(":put apple 5");
+    assert_eq!(story.model.ring.key, Some(KeyFocus::of("apple")));
+    assert_eq!(
+        (story.model.picture.ring.key.as_ref().map(|key| key.known), story.model.beside),
+        (Some(true), Beside::Peers)
+    );
+    let story = Story::with_store(5).press(KeyCode::Char('2')).enters(":owner nowhere/yet");
+    assert_eq!((story.model.focus, story.model.beside), (Pane::Ring, Beside::Ring));
+    let key = story.model.picture.ring.key.as_ref().unwrap();
+    assert_eq!((key.focus.key.as_str(), key.known, key.replicas.len()), ("nowhere/yet", false, 3));
+    assert_eq!(Story::with_store(5).enters(":owner apple").model.focus, Pane::Nodes, "the keys stay where they were");
+    let text = Story::with_store(5).enters(":put").model.ring.key;
+    assert_eq!(text, None, "what is refused lights nothing");
 }
 
 #[test]

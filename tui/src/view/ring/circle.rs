@@ -268,6 +268,7 @@ pub(super) fn holder(model: &Model, name: &NodeName, holds: bool) -> (&'static s
         Some(UnitState::Dead | UnitState::Left) => (symbols.dead, Role::Dead),
         Some(UnitState::Paused) => (symbols.paused, Role::Muted),
         _ if holds => (symbols.check, Role::Up),
+        _ if model.picture.ring.key.as_ref().is_some_and(|key| !key.known) => (symbols.none, Role::Muted),
         _ => (symbols.converging, Role::Converging),
     }
 }

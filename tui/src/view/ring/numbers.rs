@@ -21,6 +21,9 @@ use crate::{
 
 /// Columns of a label.
 const LABEL: usize = 8;
+/// What the circle's marks mean, where there is room left for it.
+const LEGEND: [(&str, &str); 3] =
+    [("outside", "arcs of the selected node"), ("inside", "keys short of copies"), ("", "the key of :owner KEY")];
 /// Milliseconds a mark on a hand-over's line takes for one column.
 const STEP_MS: u64 = 80;
 /// Columns of the line that the mark goes along.
@@ -55,6 +58,14 @@ fn lines(model: &Model, columns: usize, rows: usize) -> Vec<Line<'static>> {
     lines.extend(selected(model));
     lines.extend(bad_disks(model, columns));
     lines.extend(moves(model, columns, rows.saturating_sub(lines.len())));
+    if lines.len() + LEGEND.len() < rows {
+        let theme = &model.theme;
+        lines.push(Line::default());
+        lines.extend(LEGEND.iter().map(|(mark, text)| {
+            let mark = if mark.is_empty() { theme.symbols.mark } else { mark };
+            Line::styled(format!("{}{text}", pad(mark, LABEL, false, "")), theme.style(Role::Muted))
+        }));
+    }
     lines
 }
 
@@ -122,15 +133,8 @@ fn short(model: &Model) -> Line<'static> {
     let lost = ring.unreachable;
     match (ring.short_of_copies(), ring.endangered()) {
         (0, _) if ring.keys == 0 => line(model, "short", symbols.none, Role::Muted),
-        (0, _) if ring.wanted < 3 => {
-            let text = format!("none, but of {} nodes only", ring.wanted);
-            line(
-                model,
-                "short",
-                if ring.wanted == 1 { "none, but on one node only".into() } else { text },
-                Role::Warning,
-            )
-        }
+        (0, _) if ring.wanted == 1 => line(model, "short", "none, one node only", Role::Warning),
+        (0, _) if ring.wanted == 2 => line(model, "short", "none, two nodes only", Role::Warning),
         (0, _) => line(model, "short", format!("none {}", symbols.check), Role::Text),
         (short, _) if lost > 0 => {
             let text = format!("{}, {} OUT OF REACH", count(short), count(lost));
@@ -165,7 +169,9 @@ fn agreement(model: &Model, columns: usize) -> Line<'static> {
     let ring = &model.picture.ring;
     let symbols = &model.theme.symbols;
     if ring.others.is_empty() {
-        return line(model, "ring", format!("all {} agree", count(u64::from(ring.agree))), Role::Text);
+        let text =
+            if ring.agree == 1 { "one node".into() } else { format!("all {} agree", count(u64::from(ring.agree))) };
+        return line(model, "ring", text, Role::Text);
     }
     let names: Vec<&str> = ring.others.iter().map(NodeName::as_str).collect();
     let text = format!("{} {} see another: {}", symbols.warning, names.len(), names.join(", "));
@@ -191,6 +197,9 @@ fn key(model: &Model, columns: usize) -> Vec<Line<'static>> {
         holders.push_span(Span::styled(text, theme.style(role)));
     }
     lines.push(holders);
+    if !key.known {
+        lines.push(line(model, "", "no copy known: not put, or deleted", Role::Muted));
+    }
     if !key.others.is_empty() {
         let names: Vec<&str> = key.others.iter().map(NodeName::as_str).collect();
         let text = clip(&format!("also on {}", names.join(", ")), room, symbols.ellipsis);
