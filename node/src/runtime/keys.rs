@@ -257,8 +257,8 @@ impl Keys {
     /// Hears what became of batches, for as long as the node lives.
     pub(super) async fn hear_disk(self, mut outcomes: Outcomes) {
         loop {
-            let outcome = outcomes.next().await;
-            self.inner().feed(&self, outcome);
+            let heard = outcomes.next().await;
+            self.inner().feed(&self, heard);
         }
     }
 
@@ -286,7 +286,7 @@ impl Keys {
             keystore.close();
         }
         let _ = timeout(patience, async { while tasks.join_next().await.is_some() {} }).await;
-        drop(keystore); // waits until what was handed over is on disk
+        drop(keystore); // what is not on disk by now is waited for
     }
 
     /// Ends every task, so that nothing keeps the store alive.

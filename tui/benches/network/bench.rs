@@ -9,7 +9,9 @@ use p2pnet::cluster::PUBLISH_UP_TO;
 use crate::{
     bare, broadcast,
     figure::{Figure, Target},
-    kill, rest,
+    kill,
+    kv::Part,
+    rest,
     running::Running,
     supervisor,
     support::{Lab, text},
@@ -46,6 +48,8 @@ pub(crate) enum Word {
     Idle,
     /// A thousand nodes.
     Large,
+    /// The key-value store.
+    Kv,
 }
 
 /// What is measured when nothing is named: minutes, not hours.
@@ -57,9 +61,12 @@ pub(crate) struct Options {
     /// How many nodes beside the bootstrap: 100, and 1,000 for `large`.
     #[arg(long)]
     nodes: Option<u32>,
-    /// `docker` or `process`.
-    #[arg(long, default_value = "docker")]
-    pub(crate) runtime: String,
+    /// `docker` or `process`; `docker` where nothing else is said.
+    #[arg(long)]
+    runtime: Option<String>,
+    /// Which parts of `kv`; all without any.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub(crate) part: Vec<Part>,
     /// How often each figure is measured.
     #[arg(long, default_value_t = 5)]
     pub(crate) runs: u32,
@@ -115,9 +122,14 @@ impl Bench {
         Duration::from_secs(self.options.secs.unwrap_or(usual))
     }
 
+    /// `docker` or `process`.
+    pub(crate) fn runtime(&self) -> &str {
+        self.options.runtime.as_deref().unwrap_or("docker")
+    }
+
     /// Whether nodes are containers.
     pub(crate) fn in_docker(&self) -> bool {
-        self.options.runtime != "process"
+        self.runtime() != "process"
     }
 
     /// Runs something to its end.
@@ -127,9 +139,18 @@ impl Bench {
 
     /// A network's name, ports and folders for one round with `nodes` nodes.
     pub(crate) fn lab(&self, nodes: u32) -> Lab {
+        self.lab_in(if self.in_docker() { "docker" } else { "process" }, nodes)
+    }
+
+    /// The same in the runtime that was asked for, else in `usual`.
+    pub(crate) fn lab_usually_in(&self, usual: &'static str, nodes: u32) -> Lab {
+        let asked = self.options.runtime.as_deref();
+        self.lab_in(asked.map_or(usual, |asked| if asked == "process" { "process" } else { "docker" }), nodes)
+    }
+
+    fn lab_in(&self, runtime: &'static str, nodes: u32) -> Lab {
         // Without published ports only the gateway has one, and the engine chooses it.
-        let ports = if self.in_docker() && nodes > PUBLISH_UP_TO { 0 } else { nodes };
-        let runtime = if self.in_docker() { "docker" } else { "process" };
+        let ports = if runtime == "docker" && nodes > PUBLISH_UP_TO { 0 } else { nodes };
         let lab = Lab::new(runtime, u16::try_from(ports).expect("at most 1,000") + 20);
         supervisor::write_down(&lab.network);
         lab
@@ -159,14 +180,14 @@ impl Bench {
     /// Prints a figure of this invocation.
     pub(crate) fn print(&self, figure: &str, unit: &'static str, values: Vec<f64>) {
         if !values.is_empty() {
-            Figure::new(figure, unit, values, self.nodes(), &self.options.runtime).print();
+            Figure::new(figure, unit, values, self.nodes(), self.runtime()).print();
         }
     }
 
     /// Prints a figure of this invocation beside what it must reach.
     pub(crate) fn print_against(&self, target: Target, figure: &str, unit: &'static str, values: Vec<f64>) {
         if !values.is_empty() {
-            Figure::new(figure, unit, values, self.nodes(), &self.options.runtime).against(target).print();
+            Figure::new(figure, unit, values, self.nodes(), self.runtime()).against(target).print();
         }
     }
 

@@ -65,7 +65,7 @@ pub(crate) fn measure(bench: &Bench) {
     let print = |figure: &str, unit, values: Vec<f64>, runtime: &str| {
         Figure::new(figure, unit, values, members - 1, runtime).print();
     };
-    let runtime = bench.options.runtime.as_str();
+    let runtime = bench.runtime();
     let from_request = kills.iter().map(|kill| kill.from_request.median).collect();
     print("calibrate_detection_from_request", "ms", from_request, runtime);
     print("calibrate_engine", "ms", kills.iter().filter_map(|kill| kill.engine_ms).collect(), runtime);

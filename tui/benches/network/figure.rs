@@ -9,6 +9,8 @@ pub(crate) enum Target {
     Median(f64),
     /// Every value is at most this: for counts of what may never happen.
     Every(f64),
+    /// The median is at least this: for rates.
+    Least(f64),
 }
 
 /// A figure over several runs. Quote the median and the range, never one absolute time: machines are shared and noisy.
@@ -63,6 +65,7 @@ impl Figure {
         let (words, met) = match target {
             Target::Median(limit) => (format!("median at most {limit}"), self.median <= limit),
             Target::Every(limit) => (format!("every one at most {limit}"), self.max <= limit),
+            Target::Least(limit) => (format!("median at least {limit}"), self.median >= limit),
         };
         (self.target, self.met) = (Some(words), Some(met));
         self

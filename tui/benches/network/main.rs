@@ -21,6 +21,8 @@
 //! calibrate  100 real members and 100 simulated ones under one schedule: detection and bytes, and how far apart
 //! idle       nothing happens for 10 minutes (--minutes): deaths declared, accusations, memory, processor time
 //! large      1,000 nodes (--nodes): start, memory, processor time, one kill
+//! kv         the store: requests a second and their times, beside an empty server and etcd; kill → all copies are back;
+//!            keys lost; balance; what moves; memory (all parts, or --part alone,ten …)
 //! ```
 //! Every time is taken so that it cannot be flattered: a kill is stamped before the engine is asked, a start begins before
 //! the first call, and a survivor's or receiver's own wall clock is on the same host.
@@ -29,7 +31,8 @@
 //! bench.rs      options; the rounds of the quick figures    figure.rs     a figure and its target, as JSON
 //! running.rs    a network that runs, folded as we wait      processes.rs  what the kernel says of its processes
 //! survivors.rs, journal.rs, ledger.rs   who saw a death, what was said of whom, who has which message
-//! supervisor.rs nothing stays, however it ends              one file a word, or two that share an idea
+//! supervisor.rs nothing stays, however it ends              debian.rs     programs to compare with
+//! kv/           the load generator, and the store's figures one file a word else, or two that share an idea
 //! ```
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
@@ -38,11 +41,13 @@ mod bare;
 mod bench;
 mod broadcast;
 mod calibrate;
+mod debian;
 mod figure;
 mod hog;
 mod journal;
 mod keys;
 mod kill;
+mod kv;
 mod large;
 mod ledger;
 mod loss;
@@ -68,6 +73,7 @@ use clap::Parser;
 type Measure = fn(&Bench);
 
 fn main() -> ExitCode {
+    kv::serve_if_asked();
     let options = Options::parse();
     if !supervisor::is_supervised() {
         return supervisor::supervise().into();
@@ -76,7 +82,7 @@ fn main() -> ExitCode {
     if [Word::Start, Word::Kill, Word::Broadcast, Word::Rest].into_iter().any(|word| bench.wants(word)) {
         bench.rounds();
     }
-    let others: [(Word, Measure); 10] = [
+    let others: [(Word, Measure); 11] = [
         (Word::Keys, keys::measure),
         (Word::Serf, serf::measure),
         (Word::Hog, hog::measure),
@@ -87,6 +93,7 @@ fn main() -> ExitCode {
         (Word::Calibrate, calibrate::measure),
         (Word::Idle, hog::measure_idle),
         (Word::Large, large::measure),
+        (Word::Kv, kv::measure),
     ];
     for (word, measure) in others {
         if bench.wants(word) {

@@ -31,6 +31,12 @@ impl Witness for () {
     fn observe(&mut self, _: &Observation) {}
 }
 
+impl<W: Witness> Witness for &mut W {
+    fn observe(&mut self, observation: &Observation) {
+        W::observe(self, observation);
+    }
+}
+
 impl<A: Witness, B: Witness> Witness for (A, B) {
     fn observe(&mut self, observation: &Observation) {
         self.0.observe(observation);

@@ -13,7 +13,6 @@
 //! millisecond or two to Serf's times; the engine's share (`kill_one_engine`) adds more to ours and is left in.
 
 mod agents;
-mod program;
 
 use std::time::Duration;
 
@@ -21,6 +20,7 @@ use agents::Agents;
 
 use crate::{
     bench::Bench,
+    debian,
     figure::Target,
     kill::{Kills, Times},
     running::WARM_UP,
@@ -49,7 +49,7 @@ struct Serf {
 
 /// `serf`: rounds of ours and Serf's in turn.
 pub(crate) fn measure(bench: &Bench) {
-    let program = match program::find() {
+    let program = match debian::find("serf", "serf", "serf.io") {
         Ok(program) => program,
         Err(why) => {
             eprintln!("{why}");

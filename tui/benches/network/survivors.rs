@@ -52,6 +52,11 @@ impl Survivors {
         Self { victims, outstanding, done: BTreeMap::new() }
     }
 
+    /// Whether some survivor knows of every death.
+    pub(crate) fn somebody_knows(&self) -> bool {
+        !self.done.is_empty()
+    }
+
     /// Whether every survivor knows of every death.
     pub(crate) fn all_know(&self) -> bool {
         self.outstanding.is_empty()

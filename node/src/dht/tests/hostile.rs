@@ -83,7 +83,7 @@ fn inputs() -> impl Strategy<Value = (u64, Input)> {
         1 => (0..40_u64, refusals()).prop_map(|(batch, why)| Input::NotPersisted { batch, why }),
         1 => any::<u16>().prop_map(|due| Input::TimerFired(Timer::Tick { due: Millis(due.into()) })),
         1 => any::<u16>().prop_map(|due| Input::TimerFired(Timer::Repair { due: Millis(due.into()) })),
-        1 => Just(Input::TimerFired(Timer::Calls)),
+        1 => any::<u16>().prop_map(|due| Input::TimerFired(Timer::Calls { due: Millis(due.into()) })),
     ];
     (prop_oneof![3 => 0..20_u64, 1 => 0..3_000_u64], input)
 }
@@ -184,8 +184,8 @@ fn too_much_at_once_is_refused_and_what_was_taken_is_answered() {
     }
     let answers = |effects: &[Effect]| effects.iter().filter(|effect| matches!(effect, Effect::Answer { .. })).count();
     assert!(answers(&effects) > 5_000 && state.under_way() <= 4_096);
-    for at in (50..=4_100).step_by(50) {
-        state.handle(Millis(at), Input::TimerFired(Timer::Calls), &mut effects);
+    for at in (52..=4_152).step_by(50) {
+        state.handle(Millis(at), Input::TimerFired(Timer::Calls { due: Millis(at) }), &mut effects);
     }
     assert_eq!((answers(&effects), state.under_way()), (10_000, 0));
 }

@@ -30,11 +30,12 @@ fn any_node_stores_and_any_other_finds_it() {
 
 #[test]
 fn a_network_of_one_or_two_is_one() {
-    let mut one = net(1);
+    let mut one = Net::new(1, 1, Config { alone: true, ..Config::default() });
     assert_eq!(one.put(1, "a", "v"), Answer::Stored { acks: 1 });
     assert_eq!(one.get(1, "a"), found("v"));
     assert_eq!(one.delete(1, "a"), Answer::Deleted { acks: 1 });
     assert_eq!(one.get(1, "a"), Answer::Missing);
+    assert_eq!(net(1).put(1, "a", "v"), Answer::TooFew { reached: 0, wanted: 2 }, "it was told of others");
     let mut two = net(2);
     assert_eq!(two.put(1, "a", "v"), Answer::Stored { acks: 2 });
     two.crash(&node(1));

@@ -40,7 +40,7 @@ async fn house(number: u32, epoch: u64, change: impl FnOnce(&mut Limits)) -> Hou
         clock: Clock::start(),
     };
     let state = dht::State::new(name(number), Epoch(epoch), dht::Config::default(), 1, Vec::new());
-    let (keystore, _, _) = Keystore::open(None, &name(number));
+    let (keystore, ..) = Keystore::open(None, &name(number));
     let keys = Keys::new(wiring, state, keystore);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
