@@ -21,7 +21,7 @@
 //! all its holders die.
 //!
 //! Always holds:
-//! - every request has exactly one answer, by its deadline (and [`calls::LOOK`]), whatever happens;
+//! - every request has exactly one answer, by its deadline, give or take 50 ms, whatever happens;
 //! - an acknowledged write is on `w` disks, and no older try of another write ever covers it;
 //! - a version goes only when one that covers it is there, and a copy in the wrong place only when all in the right ones have
 //!   it on disk; no era forgets what it wrote;
