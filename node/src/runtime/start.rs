@@ -176,7 +176,8 @@ fn assemble(
         clock,
     };
     let (keystore, outcomes, held) = Keystore::open(identity.folder.as_deref(), &me.name);
-    let (config, seed) = (settings.dht.clone(), rng.random());
+    let alone = settings.bootstrap.is_none() && settings.peers.is_empty();
+    let (config, seed) = (dht::Config { alone, ..settings.dht.clone() }, rng.random());
     let store = match held {
         Some(held) => dht::State::new(me.name.clone(), me.epoch, config, seed, held),
         None => dht::State::broken(me.name.clone(), me.epoch, config, seed),
