@@ -9,19 +9,20 @@ mod support;
 use p2pnet_shared::{
     MessageId, NetworkName, NodeName,
     api::{
-        BroadcastReply, BroadcastRequest, ErrorReply, GossipReply, GossipRequest, HealthReply, MembersReply,
-        MessageReply, MessageRequest, MessagesReply, PeersReply, PingReply, RegisterReply, RegisterRequest, RootReply,
-        SendRequest, StatusReply,
+        BroadcastReply, BroadcastRequest, DeleteReply, ErrorReply, GetReply, GossipReply, GossipRequest, HealthReply,
+        MembersReply, MessageReply, MessageRequest, MessagesReply, OwnerReply, PeersReply, PingReply, PutReply,
+        PutRequest, RegisterReply, RegisterRequest, RingReply, RootReply, SendRequest, StatusReply,
     },
     fault::Fault,
-    telemetry::{FeedLine, Report},
-    wire::{Codec, DecodeError, Hello, LINK_PREFACE, broadcast::Frame, membership::Datagram},
+    telemetry::{FeedLine, KeyEvent, Report},
+    wire::{Codec, DecodeError, Hello, LINK_PREFACE, broadcast::Frame, dht, membership::Datagram},
 };
 use proptest::{collection::vec, prelude::*};
 use serde::{Serialize, de::DeserializeOwned};
 
 use self::support::{
     harm::{harm, harmed, harmed_text},
+    keys,
     memory::peak,
     values,
 };
@@ -62,14 +63,19 @@ where
     Ok(())
 }
 
+/// Reads what may hold any number: one with a fraction is not always read back to the last bit.
+fn read_json<T: DeserializeOwned>(text: &str) -> Result<Option<T>, TestCaseError> {
+    let (decoded, held) = peak(|| serde_json::from_str::<T>(text));
+    let most = text.len() * BYTES_PER_BYTE + BYTES_AT_LEAST;
+    prop_assert!(held <= most, "{} bytes held for {} bytes of input", held, text.len());
+    Ok(decoded.ok())
+}
+
 fn decode_json<T>(text: &str) -> Result<(), TestCaseError>
 where
     T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
 {
-    let (decoded, held) = peak(|| serde_json::from_str::<T>(text));
-    let most = text.len() * BYTES_PER_BYTE + BYTES_AT_LEAST;
-    prop_assert!(held <= most, "{} bytes held for {} bytes of input", held, text.len());
-    if let Ok(value) = decoded {
+    if let Some(value) = read_json::<T>(text)? {
         let again = serde_json::from_str::<T>(&serde_json::to_string(&value).expect("plain data"));
         prop_assert_eq!(again.ok(), Some(value));
     }
@@ -98,6 +104,12 @@ fn api_body() -> impl Strategy<Value = String> {
         r#"{"status":"gossip received","known_peers":["a"],"added":[],"ttl":0}"#,
         r#"{"observer":"node1","members":[{"name":"node2","address":"a","status":"dead","epoch":1,"incarnation":2,
             "for_ms":3,"accusers":["node3"],"neighbour":true}]}"#,
+        r#"{"key":"a/b c","value":{"deep":[1,null,"x"]}}"#,
+        r#"{"status":"stored","key":"k","value":-1.5e9,"owner":"node1","replicas":["node1","node2"],"acks":2}"#,
+        r#"{"key":"k","value":"v","owner":"node1","siblings":["v","w"]}"#,
+        r#"{"status":"deleted","key":"k","acks":3}"#,
+        r#"{"key":"k","hash":"a9993e364706816aba3e25717850c26c9cd0d89d","owner":"node1","replicas":["node1"]}"#,
+        r#"{"observer":"node1","digest":"00ff","vnodes":64,"n":3,"nodes":[{"name":"node2","share":0.25,"tokens":["a9"]}]}"#,
     ];
     (0..examples.len()).prop_map(move |which| examples[which].to_owned())
 }
@@ -113,6 +125,22 @@ proptest! {
     #[test]
     fn noise_in_a_frame(body in harmed(values::frame().prop_map(|value| body_of(&value)))) {
         decode::<Frame>(&enveloped(&body))?;
+    }
+
+    #[test]
+    fn noise_in_a_packet_of_the_store(body in harmed(keys::packet().prop_map(|value| body_of(&value)))) {
+        decode::<dht::Packet>(&enveloped(&body))?;
+    }
+
+    #[test]
+    fn noise_in_an_entry_or_event_of_the_store(
+        entry in harmed(keys::entry().prop_map(|value| body_of(&value))),
+        event in harmed(keys::key_event().prop_map(|value| body_of(&value))),
+        text in harmed_text(keys::key_event().prop_map(|value| serde_json::to_string(&value).expect("plain data"))),
+    ) {
+        decode::<dht::Entry>(&enveloped(&entry))?;
+        decode::<KeyEvent>(&enveloped(&event))?;
+        decode_json::<KeyEvent>(&text)?;
     }
 
     #[test]
@@ -195,6 +223,12 @@ proptest! {
         decode_json::<GossipRequest>(&body)?;
         decode_json::<GossipReply>(&body)?;
         decode_json::<MembersReply>(&body)?;
+        decode_json::<DeleteReply>(&body)?;
+        decode_json::<OwnerReply>(&body)?;
+        read_json::<PutRequest>(&body)?;
+        read_json::<PutReply>(&body)?;
+        read_json::<GetReply>(&body)?;
+        read_json::<RingReply>(&body)?;
     }
 
     #[test]
@@ -242,14 +276,45 @@ fn an_announced_length_buys_no_memory() {
     let datagram = body_of(&(NodeName::numbered(1), 4_u32)); // Gossip, and then the claims
     let frame = [vec![6, 0, 0, 0], endless.to_vec()].concat(); // Marks { Compare, None, None, marks }
     let report = [vec![1], endless.to_vec()].concat(); // Snapshot { members }
-    for (what, body) in [("claims", [datagram, endless.to_vec()].concat()), ("marks", frame), ("rows", report)] {
+    let repair = |said: dht::Repair| dht::Packet { clock: 0, message: dht::Message::Repair(said) };
+    let given = body_of(&repair(dht::Repair::Give { batch: 0, entries: Vec::new() }));
+    let packet = [&given[..given.len() - 1], &endless].concat(); // Give { entries }
+    for (what, body) in
+        [("claims", [datagram, endless.to_vec()].concat()), ("marks", frame), ("rows", report), ("entries", packet)]
+    {
         let bytes = enveloped(&body);
         let (refused, held) = peak(|| {
             codec(None).decode::<Datagram>(&bytes).is_err()
                 && codec(None).decode::<Frame>(&bytes).is_err()
                 && codec(None).decode::<Report>(&bytes).is_err()
+                && codec(None).decode::<dht::Packet>(&bytes).is_err()
         });
         assert!(refused && held <= BYTES_AT_LEAST, "{what}: {held} bytes held for {}", bytes.len());
+    }
+}
+
+/// Every list of repair has a bound: one more than that is no packet.
+#[test]
+fn lists_of_repair_have_an_end() {
+    use p2pnet_shared::ring::{Place, RingDigest, Span};
+    let arc = dht::ArcDigest { span: Span::default(), digest: dht::HeldDigest::default(), settled: false };
+    let holding = dht::Holding { place: Place(1), versions: 1 };
+    let entry = dht::Entry { key: "k".parse().expect("a key"), versions: Vec::new() };
+    let said = |more: usize| {
+        let places = vec![Place(1); dht::OFFER_MAX + more];
+        [
+            dht::Repair::Arcs { ring: RingDigest(0), asked: true, arcs: vec![arc; dht::ARCS_MAX + more] },
+            dht::Repair::Offer { offer: 0, spans: vec![Span::default(); dht::ARCS_MAX + more], held: Vec::new() },
+            dht::Repair::Offer { offer: 0, spans: Vec::new(), held: vec![holding; dht::OFFER_MAX + more] },
+            dht::Repair::Wanted { offer: 0, want: places.clone(), kept: Vec::new(), lacking: 0 },
+            dht::Repair::Wanted { offer: 0, want: Vec::new(), kept: places, lacking: 0 },
+            dht::Repair::Give { batch: 0, entries: vec![entry.clone(); dht::GIVE_MAX + more] },
+        ]
+    };
+    for (most, more) in said(0).into_iter().zip(said(1)) {
+        let decode = |said: dht::Repair| codec(None).decode::<dht::Repair>(&codec(None).encode(&said));
+        assert_eq!(decode(most.clone()), Ok(most));
+        assert!(decode(more).is_err());
     }
 }
 

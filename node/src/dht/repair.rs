@@ -206,7 +206,10 @@ impl Repair {
             Said::Give { batch, entries } => self.on_give(around, from, batch, &entries),
             Said::Given { batch, refused } => self.on_given(around, from, batch, refused),
         }
-        self.pump(around, from);
+        // While there is more to send than may be sent, the timer decides what goes first.
+        if !self.budget.is_spent() {
+            self.pump(around, from);
+        }
         self.schedule(around);
     }
 
@@ -226,12 +229,12 @@ impl Repair {
         }
         self.compare_in_turn(around);
         self.settle(around);
-        let names: Vec<NodeName> = self.queues.keys().cloned().collect();
-        // Another one first each time: what may be sent in a second is for all.
+        // The most endangered first, and of those another one each time: what may be sent in a second is for all.
+        let mut names: Vec<NodeName> = self.queues.keys().cloned().collect();
         let first = usize::try_from(self.number).unwrap_or(0) % names.len().max(1);
-        for name in names[first..].iter().chain(&names[..first]) {
-            self.pump(around, name);
-        }
+        names.rotate_left(first);
+        names.sort_by_key(|name| self.queues[name].copies());
+        names.iter().for_each(|name| self.pump(around, name));
         self.schedule(around);
     }
 

@@ -117,6 +117,8 @@ impl Drop for NodeHandle {
 /// # Errors
 /// [`StartError`] when the data folder or the port is not to be had; a retry helps once that is mended.
 pub async fn start(settings: Settings) -> Result<NodeHandle, StartError> {
+    // A file that may not grow is to be an error of the write, not the end of the process: caught, the signal does nothing.
+    let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
     let clock = Clock::start();
     let identity = disk::open(&settings.data, clock.wall())?;
     if let DataFolder::IfPresent(path) = &settings.data
@@ -235,7 +237,12 @@ fn assemble(
 fn open_store(wiring: peers::Wiring, settings: &Settings, folder: Option<&Path>, seed: u64) -> (Keys, Outcomes) {
     let Hello { name, epoch } = wiring.me.clone();
     let (keystore, outcomes, held) = Keystore::open(folder, &name);
-    let store = dht::State::new(name, epoch, settings.dht.clone(), seed, held);
+    let alone = settings.bootstrap.is_none() && settings.peers.is_empty();
+    let config = dht::Config { alone, ..settings.dht.clone() };
+    let store = match held {
+        Some(held) => dht::State::new(name, epoch, config, seed, held),
+        None => dht::State::broken(name, epoch, config, seed),
+    };
     (Keys::new(wiring, store, keystore), outcomes)
 }
 

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! cores.rs    datagrams and frames that decode, into both protocols, for as long as it takes to fill every table
+//! keys.rs     packets of the store, from strangers and from members who lie
 //! texts.rs    addresses, settings, the identity on disk
 //! sockets.rs  bytes into a real node: requests, links, datagrams
 //! ```
@@ -14,5 +15,6 @@ mod hostile;
 mod support;
 
 mod cores;
+mod keys;
 mod sockets;
 mod texts;

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, unused_imports, reason = "each test binary uses its part")]
 
 pub mod harm;
+pub mod keys;
 pub mod memory;
 pub mod values;
 

@@ -252,6 +252,7 @@ pub fn report() -> BoxedStrategy<Report> {
             .prop_map(|(faults, healed_at)| Report::Faults { faults, healed_at }),
         1 => load().prop_map(Report::Load),
         1 => Just(Report::Leaving),
+        4 => super::keys::report(),
     ]
     .boxed()
 }

@@ -40,7 +40,9 @@ pub(super) struct Given {
     pub(super) at: Millis,
     /// Place, key and versions of each entry.
     pub(super) entries: Vec<(Place, Key, u64)>,
+    /// Bytes of their keys and values, and of all that is sent.
     pub(super) bytes: usize,
+    pub(super) weight: usize,
 }
 
 /// Everything that is to go to one other node.
@@ -81,6 +83,16 @@ impl Queue {
     pub(super) fn has_work(&self) -> bool {
         let waiting = self.offered.is_some() || self.given.is_some();
         waiting || !(self.offer.is_empty() && self.give.is_empty() && self.spans.is_empty())
+    }
+
+    /// Whether something is to be offered.
+    pub(super) fn has_offer(&self) -> bool {
+        !(self.offer.is_empty() && self.spans.is_empty())
+    }
+
+    /// How few copies there are of what is most endangered in it.
+    pub(super) fn copies(&self) -> u8 {
+        self.give.first().into_iter().chain(self.offer.first()).map(|(copies, _)| *copies).min().unwrap_or(u8::MAX)
     }
 
     /// Takes up again what was not answered, or what will not be: all of it if `lost`, and leaves the other side alone for
@@ -139,6 +151,11 @@ impl Budget {
             self.at = now;
         }
         self.left > 0
+    }
+
+    /// Whether what is to be sent has to wait.
+    pub(super) fn is_spent(&self) -> bool {
+        self.left <= 0
     }
 
     /// A packet of so many bytes was sent. It may cost more than there is: what follows waits longer.

@@ -31,7 +31,7 @@ impl Repair {
             return;
         }
         let rate = around.config.repair_bytes_per_second;
-        if queue.offered.is_none() && self.budget.allows(now, rate) {
+        if queue.offered.is_none() && queue.has_offer() && self.budget.allows(now, rate) {
             self.number += 1;
             if let Some(offered) = next_offer(queue, around.store, self.number, now) {
                 self.budget.spend(offered.held.len() * HOLDING_BYTES);
@@ -41,11 +41,13 @@ impl Repair {
                 queue.offered = Some(offered);
             }
         }
-        if queue.given.is_none() && self.budget.allows(now, rate) {
+        if queue.given.is_none() && !queue.give.is_empty() && self.budget.allows(now, rate) {
             self.number += 1;
-            if let Some((given, entries)) = next_batch(queue, around.store, self.number, now) {
-                self.budget.spend(given.bytes);
-                self.bytes += given.bytes as u64;
+            // A slow sender sends little at a time, or what is most endangered would wait behind a large batch.
+            let most = (rate / 8).clamp(BATCH_BYTES / 16, BATCH_BYTES);
+            if let Some((given, entries)) = next_batch(queue, around.store, self.number, now, most) {
+                self.budget.spend(given.weight);
+                self.bytes += given.weight as u64;
                 around.send(to, Said::Give { batch: given.number, entries });
                 queue.given = Some(given);
             }
@@ -81,7 +83,7 @@ impl Repair {
             .iter()
             .flat_map(|span| around.store.arc(span.after, span.to))
             .filter(|(place, _)| theirs.get(place).copied() != versions_at(around.store, *place))
-            .map(|(place, _)| (0, place))
+            .map(|(place, _)| (2, place))
             .collect();
         let count = u32::try_from(lacking.len()).unwrap_or(u32::MAX);
         if !lacking.is_empty() && around.is_member(from) {
@@ -232,20 +234,24 @@ fn holdings(store: &Store, span: Span) -> impl Iterator<Item = Holding> {
 }
 
 /// The next batch of a queue, if anything of it is still held.
-fn next_batch(queue: &mut Queue, store: &Store, number: u64, now: Millis) -> Option<(Given, Vec<Entry>)> {
-    let (mut entries, mut listed, mut bytes) = (Vec::new(), Vec::new(), 0);
-    while bytes < BATCH_BYTES && entries.len() < GIVE_MAX {
-        let Some((copies, place)) = queue.give.first().copied() else { break };
-        let weight: usize = at(store, place).map(|held| version::weight(&held.entry)).sum();
-        if !entries.is_empty() && bytes + weight > 2 * BATCH_BYTES {
+fn next_batch(queue: &mut Queue, store: &Store, number: u64, now: Millis, most: usize) -> Option<(Given, Vec<Entry>)> {
+    let (mut entries, mut listed, mut bytes, mut weight) = (Vec::new(), Vec::new(), 0, 0);
+    let first = queue.give.first().map(|(copies, _)| *copies);
+    while weight < most && entries.len() < GIVE_MAX {
+        let Some((copies, place)) = queue.give.first().copied().filter(|(copies, _)| Some(*copies) == first) else {
+            break;
+        };
+        let more: usize = at(store, place).map(|held| version::weight(&held.entry)).sum();
+        if !entries.is_empty() && weight + more > 2 * BATCH_BYTES {
             break;
         }
         queue.give.remove(&(copies, place));
         for held in at(store, place).take(GIVE_MAX - entries.len()) {
             entries.push(held.entry.clone());
             listed.push((place, held.entry.key.clone(), held.hash));
+            bytes += version::bytes(&held.entry);
         }
-        bytes += weight;
+        weight += more;
     }
-    (!entries.is_empty()).then_some((Given { number, at: now, entries: listed, bytes }, entries))
+    (!entries.is_empty()).then_some((Given { number, at: now, entries: listed, bytes, weight }, entries))
 }

@@ -1,6 +1,6 @@
 //! What the gateway, readers of `/events` and `/metrics` are told of the store, by the loop.
 
-use p2pnet_shared::telemetry::{HeldKey, KeyCounts, KeyEvent, Report};
+use p2pnet_shared::telemetry::{DiskState, HeldKey, KeyCounts, KeyEvent, Report};
 
 use super::News;
 use crate::{
@@ -67,7 +67,7 @@ impl Node {
     }
 
     pub(in crate::runtime) fn key_metrics(&self, text: &mut Exposition) {
-        let KeyCounts { keys, owned, misplaced, tombstones, conflicts, bytes, moving, repaired, repair_bytes, .. } =
+        let KeyCounts { keys, owned, misplaced, tombstones, conflicts, bytes, moving, repaired, repair_bytes, disk } =
             self.keys.counts();
         let (left, bytes_left) = moving.iter().fold((0, 0), |sum, to| (sum.0 + to.keys, sum.1 + to.bytes));
         for (name, help, value) in [
@@ -82,6 +82,17 @@ impl Node {
         ] {
             text.gauge(name, help, value);
         }
+        let is = |state| u8::from(disk == state).to_string();
+        text.metric(
+            "disk",
+            "gauge",
+            "How the keys' disk is: 1 at its state.",
+            &[
+                ("{state=\"fine\"}", is(DiskState::Fine)),
+                ("{state=\"full\"}", is(DiskState::Full)),
+                ("{state=\"broken\"}", is(DiskState::Broken)),
+            ],
+        );
         text.counter("keys_repaired_total", "Differences between replicas found and mended.", repaired);
         text.counter("repair_sent_bytes_total", "Bytes sent by repair and hand-over.", repair_bytes);
         let members = self.keys.with(|state| state.ring().members().len());
