@@ -90,7 +90,7 @@ async fn reports(
             }
             *epoch = hello.epoch;
         }
-        if let Err(error) = shared.store().report(link, report) {
+        if let Err(error) = shared.store().report(link, report, unix_now()) {
             return error.into();
         }
     }

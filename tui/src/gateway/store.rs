@@ -136,7 +136,15 @@ pub(super) struct Store {
     links: u64,
     /// Keys that all nodes hold together, as far as they are remembered.
     held: usize,
+    /// Places that were given up lately while others still held them, and when.
+    given_up: VecDeque<(UnixMillis, u64)>,
 }
+
+/// A node tells what changed twice a second. One that ends so soon after another gave a key up, and is the last to have
+/// it, has not told its deletion. Milliseconds.
+const UNTOLD_MS: u64 = 2_000;
+/// Places remembered for that.
+const GIVEN_UP_MAX: usize = 1 << 14;
 
 impl Store {
     /// A node opens a link.
@@ -163,14 +171,30 @@ impl Store {
             return;
         };
         (state.link, state.lost_at) = (None, at);
-        if state.hello.is_some() {
+        let known = state.hello.is_some();
+        self.forget_deleted(link.node, at);
+        if known {
             let node = self.names[usize::from(link.node)].clone();
             self.tell(link.node, &FeedLine::Lost { node, at });
         }
     }
 
+    /// Drops what a node that is away now had not yet told to be deleted.
+    fn forget_deleted(&mut self, node: u16, at: UnixMillis) {
+        let here = |place| {
+            let mut here = self.nodes.values().filter(|state| state.link.is_some());
+            here.any(|state| state.held.as_ref().is_some_and(|held| held.has(place)))
+        };
+        let lately = self.given_up.iter().filter(|(since, _)| at.since(*since) < UNTOLD_MS);
+        let deleted: Vec<u64> = lately.map(|(_, place)| *place).filter(|place| !here(*place)).collect();
+        let Some(held) = self.nodes.get_mut(&node).and_then(|state| state.held.as_mut()) else { return };
+        let before = held.len();
+        deleted.into_iter().for_each(|place| held.forget(place));
+        self.held -= before - held.len();
+    }
+
     /// A node said something over its link.
-    pub(super) fn report(&mut self, link: LinkId, report: Report) -> Result<(), Refused> {
+    pub(super) fn report(&mut self, link: LinkId, report: Report, at: UnixMillis) -> Result<(), Refused> {
         let state = self.nodes.get(&link.node).filter(|state| state.link == Some(link.number));
         let state = state.ok_or(Refused::Superseded)?;
         if state.hello.is_none() && !matches!(report, Report::Hello { .. }) {
@@ -184,7 +208,7 @@ impl Store {
         if !deliveries.iter().all(is_possible) {
             return Err(Refused::Malformed);
         }
-        self.keep(link, &report)?;
+        self.keep(link, &report, at)?;
         let node = self.names[usize::from(link.node)].clone();
         self.tell(link.node, &FeedLine::Report { node, report });
         Ok(())
@@ -256,7 +280,7 @@ impl Store {
         (out.into(), self.lines)
     }
 
-    fn keep(&mut self, link: LinkId, report: &Report) -> Result<(), Refused> {
+    fn keep(&mut self, link: LinkId, report: &Report, at: UnixMillis) -> Result<(), Refused> {
         match report {
             Report::Hello { id, epoch, addr } => {
                 let state = self.node(link);
@@ -304,14 +328,14 @@ impl Store {
                 let moved = held.take(*anew, *sampled, keys, room);
                 let after = held.len();
                 self.held = self.held - before + after;
-                self.follow(&moved);
+                self.follow(&moved, at);
             }
         }
         Ok(())
     }
 
     /// Drops what nodes that are away held of keys that were replaced or deleted since.
-    fn follow(&mut self, moved: &Moved) {
+    fn follow(&mut self, moved: &Moved, at: UnixMillis) {
         if moved.given_up.is_empty() && moved.replaced.is_empty() {
             return;
         }
@@ -319,6 +343,13 @@ impl Store {
         for state in self.nodes.values_mut() {
             let Some(held) = &mut state.held else { continue };
             if state.link.is_none() { away.push(held) } else { here.push(held) }
+        }
+        let still = moved.given_up.iter().filter(|place| here.iter().any(|held| held.has(**place)));
+        self.given_up.extend(still.map(|place| (at, *place)));
+        while self.given_up.front().is_some_and(|(since, _)| at.since(*since) >= UNTOLD_MS)
+            || self.given_up.len() > GIVEN_UP_MAX
+        {
+            self.given_up.pop_front();
         }
         for held in away {
             let before = held.len();

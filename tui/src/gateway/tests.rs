@@ -188,6 +188,41 @@ async fn a_newcomer_is_told_who_holds_which_keys_and_nothing_of_those_that_are_g
     assert_eq!(told(3), [ring, counts, held(true, &[(3, Some(5))])], "what it alone remembers is gone");
 }
 
+/// A node tells what changed twice a second: one that is killed between a deletion and its next report leaves no key behind
+/// that nobody could ever reach.
+#[tokio::test]
+async fn a_key_deleted_just_before_its_last_teller_died_is_gone() {
+    let gateway = gateway().await;
+    let mut early = Feed::open(&gateway).await.unwrap();
+    let held = |anew, keys: &[(u64, Option<u64>)]| {
+        let keys = keys.iter().map(|(place, versions)| HeldKey { place: Place(*place), versions: *versions });
+        Report::Held { anew, sampled: 0, keys: keys.collect() }
+    };
+    let mut links = Vec::new();
+    for node in 1..=3 {
+        let mut link = Link::open(&gateway, node, 10, "127.0.0.1:1").await;
+        link.says(held(true, &[(1, Some(5)), (2, Some(5))])).await;
+        links.push(link);
+    }
+    links[0].says(held(false, &[(1, None)])).await;
+    links[1].says(held(false, &[(1, None)])).await;
+    let mut told = 0;
+    until(&mut early, |line| {
+        told += usize::from(matches!(line, FeedLine::Report { report: Report::Held { anew: false, .. }, .. }));
+        told == 2
+    })
+    .await;
+    drop(links.pop());
+    until(&mut early, |line| matches!(line, FeedLine::Lost { .. })).await;
+    let mut late = Feed::open(&gateway).await.unwrap();
+    let lines = until(&mut late, |line| *line == FeedLine::CaughtUp).await;
+    let kept = |line: &FeedLine| {
+        matches!(line, FeedLine::Report { node, report } if *node == NodeName::numbered(3)
+            && *report == held(true, &[(2, Some(5))]))
+    };
+    assert!(lines.iter().any(kept), "{lines:?}");
+}
+
 #[tokio::test]
 async fn a_later_life_replaces_the_former_and_the_former_is_sent_away() {
     let gateway = gateway().await;

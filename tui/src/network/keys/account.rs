@@ -78,6 +78,8 @@ pub(super) struct Key {
     pub(super) class: Class,
     /// When it was last seen to be written.
     written_at: UnixMillis,
+    /// That looked like a deletion which not all have told yet.
+    is_going: bool,
 }
 
 /// Keys by number of live copies.
@@ -187,7 +189,11 @@ impl Account {
         holder.standing = standing;
         let places: Vec<u64> = holder.places.iter().copied().collect();
         for place in places {
-            self.change(place, |key| key.class.young = false);
+            if self.is_deleted(place) {
+                self.remove(place);
+            } else {
+                self.change(place, |key| key.class.young = false);
+            }
         }
         // Those who are down do not limit what can be counted.
         self.relevel();
@@ -246,7 +252,7 @@ impl Account {
         let Some(key) = self.keys.get_mut(&place) else {
             let copies = vec![Copy { slot: slot as u16, version }];
             let class = Class::default();
-            self.keys.insert(place, Key { current: version, copies, class, written_at: now });
+            self.keys.insert(place, Key { current: version, copies, class, written_at: now, is_going: false });
             let written = meant == Meant::News;
             self.change(place, |key| key.class.young = written);
             if written {
@@ -269,7 +275,7 @@ impl Account {
         }
         self.change(place, |key| {
             if written {
-                (key.current, key.class.young, key.written_at) = (version, true, now);
+                (key.current, key.class.young, key.written_at, key.is_going) = (version, true, now, false);
             } else if meant == Meant::History {
                 key.class.young = false;
             }
@@ -306,19 +312,29 @@ impl Account {
             self.drop_copy(place, slot);
             let is_deleted = left < CLASSES - 1;
             if is_deleted {
-                self.change(place, |key| (key.class.young, key.written_at) = (true, now));
+                self.change(place, |key| (key.class.young, key.written_at, key.is_going) = (true, now, true));
                 self.writes.push_back((now, place));
             }
             return is_deleted;
         }
+        self.remove(place);
+        true
+    }
+
+    /// Whether a key was given up a moment ago by some of its holders, and by now all others are down: they ended before
+    /// they told of the deletion.
+    fn is_deleted(&self, place: u64) -> bool {
+        let Some(key) = self.keys.get(&place) else { return false };
+        key.is_going && key.class.young && key.copies.iter().all(|copy| self.standing(copy.slot) == Standing::Down)
+    }
+
+    fn remove(&mut self, place: u64) {
         self.uncount(place);
-        let Some(key) = self.keys.remove(&place) else { return false };
-        for copy in key.copies {
+        for copy in self.keys.remove(&place).into_iter().flat_map(|key| key.copies) {
             let holder = &mut self.holders[usize::from(copy.slot)];
             holder.places.remove(&place);
             holder.doubted.remove(&place);
         }
-        true
     }
 
     fn drop_copy(&mut self, place: u64, slot: usize) {

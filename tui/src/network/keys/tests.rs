@@ -205,6 +205,25 @@ fn a_deleted_key_is_forgotten_also_where_its_holder_is_down() {
 }
 
 #[test]
+fn a_key_deleted_just_before_its_last_teller_died_is_not_out_of_reach() {
+    let mut told = Told::with_keys(4, 1);
+    told.now = 30_000;
+    told.holds(1, &[gone(16)]);
+    told.holds(2, &[gone(16)]);
+    told.dies(3, 30_400);
+    let ring = told.ring();
+    assert_eq!((ring.unreachable, ring.under_replicated, ring.keys), (0, 0, 0));
+    // Long after, it is no excuse: a copy that others gave up is the last one.
+    let mut told = Told::with_keys(4, 1);
+    told.now = 30_000;
+    told.holds(1, &[gone(16)]);
+    told.holds(2, &[gone(16)]);
+    told.later(5_000);
+    told.dies(3, 40_000);
+    assert_eq!(told.ring().unreachable, 1);
+}
+
+#[test]
 fn a_deletion_that_nodes_tell_of_one_after_the_other_is_no_repair() {
     let mut told = Told::with_keys(4, 2);
     let window = told.ring().repair_window_ms;
