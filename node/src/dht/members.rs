@@ -115,7 +115,7 @@ impl State {
                     }
                 }
                 Some(Call::Write(write)) => self.look_at_write(call, write, is_late, effects),
-                Some(Call::Forward(forwarding)) => self.look_at_forwarding(call, forwarding, is_late, effects),
+                Some(Call::Forward(forwarding)) => self.look_at_forwarding(call, *forwarding, is_late, effects),
                 None => {}
             }
         }
