@@ -7,7 +7,13 @@
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-use p2pnet_shared::{NetworkName, NodeName, api::BODY_MAX_BYTES, ring::VNODES, wire::broadcast::TEXT_MAX_BYTES};
+use p2pnet_shared::{
+    NetworkName, NodeName,
+    api::BODY_MAX_BYTES,
+    id::KEY_MAX_BYTES,
+    ring::VNODES,
+    wire::{broadcast::TEXT_MAX_BYTES, dht::VALUE_TEXT_MAX_BYTES},
+};
 
 use crate::{
     broadcast::{self, Push},
@@ -18,6 +24,8 @@ use crate::{
 
 /// The data folder of a node that was told none.
 pub const DEFAULT_DATA: &str = "/data";
+/// Most places of a member on the ring: a thousand members make a million, 16 MB in each node.
+pub const VNODES_MAX: u16 = 1_024;
 
 /// A node's settings as they are typed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
@@ -40,7 +48,7 @@ pub struct NodeOptions {
     /// The network's name; nodes of other networks on the same wire are ignored [default: p2p_network]
     #[arg(long, env = "NETWORK", value_name = "NAME")]
     pub network: Option<String>,
-    /// Folder for what must survive a restart: the node's identity [default: /data if it is there]
+    /// Folder for what must survive a restart: the node's identity and its copies of keys [default: /data if it is there]
     #[arg(long, env = "DATA_DIR", value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Seals everything between nodes; a node without the same secret is not heard
@@ -57,12 +65,12 @@ pub struct NodeOptions {
     pub vnodes: Option<String>,
 }
 
-/// Where the identity is kept.
+/// Where the identity and the keys are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DataFolder {
     /// Asked for: created if it is not there, and an error if it cannot be written.
     Required(PathBuf),
-    /// The default: used if it is there; otherwise the identity lives in memory, and the log says so.
+    /// The default: used if it is there; otherwise identity and keys live in memory, and the log says so.
     IfPresent(PathBuf),
     /// Nowhere: every start is a new node, for tests.
     Memory,
@@ -83,7 +91,7 @@ pub struct Settings {
     pub peers: Vec<PeerAddress>,
     /// The network. Default `p2p_network`.
     pub network: NetworkName,
-    /// Where the identity is kept. Default `/data` if it is there.
+    /// Where the identity and the keys are kept. Default `/data` if it is there.
     pub data: DataFolder,
     /// Seals datagrams, frames and telemetry.
     pub secret: Option<String>,
@@ -132,6 +140,18 @@ pub struct Limits {
     pub dial_timeout: Duration,
     /// To write one frame, and to read the rest of one that has begun. Default 10 s: a paused peer is not yet a dead one.
     pub frame_timeout: Duration,
+    /// Connections for the store's packets at once, those that others dialled counted apart. Default 256: each pair of a
+    /// network of 256 keeps one; in a larger one whoever was used least makes room.
+    pub peers: usize,
+    /// How long such a connection is kept without use. Default 60 s.
+    pub peer_idle: Duration,
+    /// Bytes waiting for one such connection. Default 4 MiB, four of the largest packets: a peer that lets it grow so far
+    /// reads nothing. Then the connection is closed, and the store told that the peer is not reached.
+    pub peer_queue_bytes: usize,
+    /// Bytes of the body of a `POST /kv`. Default 400 KiB and a bit: the largest value and key, each byte written as `\u0000`.
+    pub kv_body_bytes: usize,
+    /// Puts, gets and deletes that wait for others at once. Default 4,096; beyond it 503.
+    pub kv_waiting: usize,
     /// To answer a request of ours (bootstrap, greeting, `/send`, gossip). Default 3 s.
     pub call_timeout: Duration,
     /// Peers in one `/gossip`. Default 1,000; beyond it 400.
@@ -166,6 +186,11 @@ impl Default for Limits {
             link_queue: 1_024,
             dial_timeout: Duration::from_secs(3),
             frame_timeout: Duration::from_secs(10),
+            peers: 256,
+            peer_idle: Duration::from_secs(60),
+            peer_queue_bytes: 4 * 1024 * 1024,
+            kv_body_bytes: VALUE_TEXT_MAX_BYTES + 6 * KEY_MAX_BYTES + 10 * 1024,
+            kv_waiting: 4_096,
             call_timeout: Duration::from_secs(3),
             gossip_peers: 1_000,
             heard_queue: 2_000,
@@ -276,7 +301,7 @@ impl TryFrom<NodeOptions> for Settings {
         let vnodes = match set(options.vnodes) {
             None => VNODES,
             Some(text) => match text.trim().parse() {
-                Ok(vnodes @ 1..=1_024) => vnodes,
+                Ok(vnodes @ 1..=VNODES_MAX) => vnodes,
                 _ => return Err(ConfigError::Vnodes(text)),
             },
         };

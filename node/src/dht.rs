@@ -7,7 +7,30 @@
 //!  user ──Request──▶ any node ──Forward──▶ coordinator: first reachable of the preference list ──Merge──▶ n replicas
 //!                       │                            stored ◀── w of them (its own is one) have it on disk ◀── Merged
 //!                       └──Read──▶ replicas, r answers ──▶ newest versions, read repair
+//!
+//!  members.rs ring and peers   forward.rs, coordinator.rs writes   read.rs reads   replica.rs what others ask of us
+//!      │                              │            │                   │                │
+//!      └──▶ repair.rs, settled.rs ◀───┴── calls.rs ┴── store.rs: entries in memory, and their way to the disk ── version.rs
 //! ```
+//! A value has one coordinator at a time, which knows all that was acknowledged before, so that writes that follow each other
+//! replace each other, and only those that two sides of a cut made at once are left as siblings. Everything a node holds is
+//! in memory; the disk is the durable copy, and nothing is acknowledged that is not on it.
+//!
+//! Left out on purpose: transactions over keys, and any order by clocks: a clock decides only which of two siblings is shown
+//! first. A replica in memory may be read before it is on disk: what a get shows may be lost if it was never acknowledged and
+//! all its holders die.
+//!
+//! Always holds:
+//! - every request has exactly one answer, by its deadline, give or take 50 ms, whatever happens;
+//! - an acknowledged write is on `w` disks, and no older try of another write ever covers it;
+//! - a version goes only when one that covers it is there, and a copy in the wrong place only when all in the right ones have
+//!   it on disk; no era forgets what it wrote;
+//! - whoever is not sure to have every acknowledged write of a key says so, and no read ends on such answers alone while
+//!   somebody else can be asked;
+//! - nothing from outside is trusted with a length or an order; calls, confirmations and bytes held are bounded.
+//!
+//! What may surprise: a write whose first coordinator was cut off in the middle of it is done once more by the next one, and
+//! the first try, with an equal value, may come back later as a sibling of what has replaced the second.
 
 mod calls;
 mod config;

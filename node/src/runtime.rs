@@ -2,14 +2,15 @@
 //!
 //! ```text
 //! listener.rs ── connections ─┬─ link.rs ── events ──┐                      ┌─▶ datagrams (try, never wait)
-//!                             └─ http.rs ─ commands ─┤    ┌────────────┐    ├─▶ link queues
+//!                             ├─ http.rs ─ commands ─┤    ┌────────────┐    ├─▶ link queues
+//!                             └─ peers.rs ▶ keys.rs ─┤    │            │    ├─▶ keys.rs: who is a member
 //! join.rs, telemetry.rs ────────────────── commands ─┼───▶│ the loop   │────┼─▶ timers.rs
 //! UDP socket ───────────────────────────── datagrams ┤    │ (Node)     │    ├─▶ telemetry and /events readers
 //! timers.rs ───────────────────────────────── wakes ─┘    └────────────┘    └─▶ answers to commands
 //! ```
 //! `faults.rs` stands between all of this and the wire, and does nothing unless it is told to.
 //!
-//! One thread, one loop, one owner of all protocol state. The loop never waits for one peer: a datagram that does not go
+//! One thread, one loop, one owner of all protocol state but the store's, which is entered without a hop (`keys.rs`). The loop never waits for one peer: a datagram that does not go
 //! out at once is dropped and counted (SWIM expects loss), a frame goes into its link's queue, and everything that
 //! takes time is a task with a deadline. Every queue has a size and a rule for when it is full, written where it is made.
 //!
@@ -24,16 +25,19 @@ mod effect;
 mod faults;
 mod http;
 mod join;
+mod keys;
+mod keystore;
 mod link;
 mod listener;
 mod messages;
 mod metrics;
+mod peers;
 mod start;
 mod telemetry;
 mod timers;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     io,
     net::SocketAddr,
     sync::Arc,
@@ -60,7 +64,7 @@ use self::{
     link::Links,
     messages::MessageLog,
     metrics::Counters,
-    telemetry::Reporter,
+    telemetry::{NEWS_PERIOD, Reporter},
     timers::{Timers, Wake},
 };
 pub use self::{
@@ -119,6 +123,7 @@ enum Happened {
     Datagram(io::Result<(usize, SocketAddr)>),
     Link(link::Event),
     Command(Command),
+    KeyNews,
 }
 
 /// A node: everything the loop owns.
@@ -130,6 +135,7 @@ struct Node {
     codec: Codec,
     membership: membership::State,
     broadcast: broadcast::State,
+    keys: keys::Owner,
     udp: UdpSocket,
     links: Links,
     faults: Faults,
@@ -139,10 +145,14 @@ struct Node {
     pending: VecDeque<Input>,
     /// What the broadcast has been told of each live member.
     told: BTreeMap<NodeName, (SocketAddr, Epoch)>,
+    /// Whom the store was told to be suspected.
+    suspected: BTreeSet<NodeName>,
     /// When live members may be named to it again.
     told_again: Millis,
     live: watch::Sender<usize>,
     ever_joined: bool,
+    /// Why we were not let in.
+    refused: Option<String>,
     namesake_noticed: bool,
     log: MessageLog,
     reporter: Reporter,
@@ -172,12 +182,14 @@ impl Node {
                 received = self.udp.recv_from(&mut buffer) => Happened::Datagram(received),
                 Some(event) = self.links.next() => Happened::Link(event),
                 Some(command) = self.commands.recv() => Happened::Command(command),
+                () = self.keys.news() => Happened::KeyNews,
             };
             match happened {
                 Happened::Timers => self.on_timers(),
                 Happened::Datagram(received) => self.on_datagrams(received, &mut buffer),
                 Happened::Link(event) => self.on_link(event),
                 Happened::Command(command) => self.on_command(command),
+                Happened::KeyNews => self.timers.set(self.clock.now() + NEWS_PERIOD, Wake::Keys),
             }
         }
         self.leave().await;
@@ -192,6 +204,8 @@ impl Node {
                 Some(Wake::Links) => self.report_links(),
                 Some(Wake::Load) => self.report_load(),
                 Some(Wake::HeldDatagram) => self.send_held(),
+                Some(Wake::Keys) => self.report_keys(),
+                Some(Wake::Dht(_) | Wake::Peers) => {} // never set here: the store has timers of its own
                 None => return,
             }
         }
@@ -269,6 +283,7 @@ impl Node {
         let mut effects = Vec::new();
         self.broadcast.start(self.clock.now(), &mut effects);
         self.carry_out_broadcast(effects);
+        self.keys.start();
         self.settle();
     }
 
@@ -285,6 +300,7 @@ impl Node {
         let (links, listener, telemetry) = (&mut self.links, &mut self.listener, &mut self.telemetry);
         let _ = tokio::join!(
             links.leave(FAREWELL),
+            self.keys.leave(FAREWELL),
             timeout(FAREWELL * 2, async { while listener.join_next().await.is_some() {} }),
             timeout(FAREWELL, async { while telemetry.join_next().await.is_some() {} }),
         );

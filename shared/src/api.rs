@@ -60,6 +60,9 @@ pub struct StatusReply {
     pub encrypted: bool,
     /// Resident memory, bytes.
     pub rss_bytes: u64,
+    /// Keys with a value held here.
+    #[serde(default)]
+    pub keys: u64,
 }
 
 /// `GET /health`: 200 when healthy, else 503 with the reason.
@@ -93,6 +96,9 @@ pub struct RegisterRequest {
     /// The registrant's UUID, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
+    /// How many places each member has on the registrant's ring (ours): with another number it is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vnodes: Option<u16>,
 }
 
 /// Reply to `POST /register`.

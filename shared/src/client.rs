@@ -13,8 +13,9 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     api::{
-        BroadcastReply, BroadcastRequest, ErrorReply, FaultsReply, HealthReply, MembersReply, MessageReply,
-        MessageRequest, MessagesReply, PeersReply, SendRequest, StatusReply,
+        BroadcastReply, BroadcastRequest, DeleteReply, ErrorReply, FaultsReply, GetReply, HealthReply, MembersReply,
+        MessageReply, MessageRequest, MessagesReply, OwnerReply, PeersReply, PutReply, PutRequest, RingReply,
+        SendRequest, StatusReply,
     },
     fault::{Fault, NodeSet},
     id::{MessageId, NodeName},
@@ -198,6 +199,48 @@ impl Client {
         self.expect(path, self.request(Method::DELETE, path)).await
     }
 
+    /// `POST /kv`: stores `value` under `key`.
+    ///
+    /// # Errors
+    /// [`ClientError`]; after `Deadline`, and after 503, it may have been stored all the same. Asking again is harmless
+    /// unless somebody else wrote the key meanwhile.
+    pub async fn put(&self, key: &str, value: serde_json::Value) -> Result<PutReply, ClientError> {
+        self.post("/kv", &PutRequest { key: key.to_owned(), value }).await
+    }
+
+    /// `GET /kv/<key>`. A key without a value is a `Refused` with status 404.
+    ///
+    /// # Errors
+    /// [`ClientError`]; asking again is harmless.
+    pub async fn value(&self, key: &str) -> Result<GetReply, ClientError> {
+        self.get(&path_of("/kv", key)).await
+    }
+
+    /// `DELETE /kv/<key>`. A key without a value is a `Refused` with status 404.
+    ///
+    /// # Errors
+    /// [`ClientError`]; after `Deadline`, and after 503, it may have been deleted all the same.
+    pub async fn delete(&self, key: &str) -> Result<DeleteReply, ClientError> {
+        let path = path_of("/kv", key);
+        self.expect(&path, self.request(Method::DELETE, &path)).await
+    }
+
+    /// `GET /owner/<key>`.
+    ///
+    /// # Errors
+    /// [`ClientError`]; asking again is harmless.
+    pub async fn owner(&self, key: &str) -> Result<OwnerReply, ClientError> {
+        self.get(&path_of("/owner", key)).await
+    }
+
+    /// `GET /ring`.
+    ///
+    /// # Errors
+    /// [`ClientError`]; asking again is harmless.
+    pub async fn ring(&self) -> Result<RingReply, ClientError> {
+        self.get("/ring").await
+    }
+
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         self.expect(path, self.request(Method::GET, path)).await
     }
@@ -247,6 +290,22 @@ impl Client {
     }
 }
 
+/// Where a key is asked for. Every byte that means anything to a URL is written as `%2F`, so that no key is taken for
+/// directions; `.` and `..` still are in a path, however they are written, and go into the query.
+fn path_of(beginning: &str, key: &str) -> String {
+    use std::fmt::Write;
+    let mut path = beginning.to_owned();
+    path.push_str(if matches!(key, "." | "..") { "?key=" } else { "/" });
+    for byte in key.bytes() {
+        match byte {
+            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'_' | b'.' | b'~' => path.push(char::from(byte)),
+            // Writing to a String does not fail.
+            _ => drop(write!(path, "%{byte:02X}")),
+        }
+    }
+    path
+}
+
 fn refused(status: StatusCode, body: &[u8]) -> ClientError {
     let said = serde_json::from_slice::<ErrorReply>(body).map(|reply| reply.error);
     let error = said.unwrap_or_else(|_| status.canonical_reason().unwrap_or("refused").to_owned());
@@ -264,6 +323,22 @@ fn root_cause(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_arrives_as_it_is() {
+        for (key, path) in [
+            ("apple", "/kv/apple"),
+            ("a b/c?d#e%", "/kv/a%20b%2Fc%3Fd%23e%25"),
+            ("a/../b", "/kv/a%2F..%2Fb"),
+            ("..", "/kv?key=.."),
+            ("ключ", "/kv/%D0%BA%D0%BB%D1%8E%D1%87"),
+        ] {
+            assert_eq!(path_of("/kv", key), path);
+            let url = reqwest::Url::parse(&format!("http://x{path}")).unwrap();
+            let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
+            assert_eq!(format!("{}{query}", url.path()), path, "nothing on the way takes it for directions");
+        }
+    }
 
     #[test]
     fn what_the_server_says_is_what_the_caller_reads() {

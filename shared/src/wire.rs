@@ -17,7 +17,8 @@
 //! The first byte is no ASCII character, so one TCP port serves both HTTP and links: a link opens with [`LINK_PREFACE`].
 //! With a cluster secret the body is sealed with XChaCha20-Poly1305 under a key derived from it (24 B random nonce, 16 B
 //! tag), and the header is authenticated too; a node without the secret reads and changes nothing. The tag is the
-//! beginning of a hash of the network's name: two networks that share a wire ignore one another.
+//! beginning of a hash of the network's name: two networks that share a wire ignore one another. Nodes that would draw the ring
+//! differently are two networks as well: a number of vnodes other than the usual one is part of what is hashed.
 //!
 //! Always holds: a decoder never allocates more than the bytes it was given justify, and never panics.
 
@@ -31,7 +32,10 @@ use chacha20poly1305::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::id::{Epoch, NetworkName, NodeName};
+use crate::{
+    id::{Epoch, NetworkName, NodeName},
+    ring::VNODES,
+};
 
 /// First byte of an envelope and of a link; no HTTP method starts with it.
 pub const MAGIC: u8 = 0xD2;
@@ -39,6 +43,8 @@ pub const MAGIC: u8 = 0xD2;
 pub const VERSION: u8 = 1;
 /// What whoever opens a TCP link sends first.
 pub const LINK_PREFACE: [u8; 8] = [MAGIC, b'p', b'2', b'p', b'l', b'i', b'n', b'k'];
+/// What whoever opens a connection for the store's packets sends first: between any two nodes, overlay neighbours or not.
+pub const PEER_PREFACE: [u8; 8] = [MAGIC, b'p', b'2', b'p', b'p', b'e', b'e', b'r'];
 /// Largest datagram we send, bytes: below the smallest MTU in common use (IPv6's 1,280 less headers).
 pub const DATAGRAM_MAX_BYTES: usize = 1_200;
 /// Largest frame between nodes, bytes.
@@ -70,8 +76,8 @@ pub enum DecodeError {
     /// Another version of the protocol.
     #[error("protocol version {0}, ours is {VERSION}")]
     Version(u8),
-    /// A network of another name shares the wire.
-    #[error("from another network")]
+    /// A network of another name, or with another number of vnodes, shares the wire.
+    #[error("from another network, or a node with another number of vnodes")]
     OtherNetwork,
     /// Sealed with another secret, not sealed where a secret is set, or altered on the way.
     #[error("not sealed with this cluster's secret")]
@@ -98,13 +104,23 @@ impl Codec {
     /// For the network `network`; with `secret` every body is sealed.
     #[must_use]
     pub fn new(network: &NetworkName, secret: Option<&str>) -> Self {
-        let hash = blake3::hash(network.as_str().as_bytes());
-        let tag = [hash.as_bytes()[0], hash.as_bytes()[1], hash.as_bytes()[2], hash.as_bytes()[3]];
+        let tag = tag(network.as_str().as_bytes());
         let cipher = secret.map(|secret| {
             let key = blake3::derive_key("p2pnet 2026 cluster secret", secret.as_bytes());
             XChaCha20Poly1305::new(&key.into())
         });
         Self { tag, cipher }
+    }
+
+    /// For what nodes of the network `network` say to each other, when its members have `vnodes` places on the ring each.
+    /// With the usual number it is the same as [`Codec::new`], which telemetry keeps to: watching does not depend on it.
+    #[must_use]
+    pub fn between_nodes(network: &NetworkName, secret: Option<&str>, vnodes: u16) -> Self {
+        let codec = Self::new(network, secret);
+        match vnodes {
+            VNODES => codec,
+            other => Self { tag: tag(format!("{network}\0{other}").as_bytes()), ..codec },
+        }
     }
 
     /// Whether bodies are sealed.
@@ -152,6 +168,27 @@ impl Codec {
         frame
     }
 
+    /// [`Codec::encode_frame`] behind what is in `bytes` already: many frames go out in one write.
+    ///
+    /// # Panics
+    /// As [`Codec::encode_frame`].
+    pub fn encode_frame_onto<T: Serialize>(&self, value: &T, bytes: &mut Vec<u8>) {
+        let start = bytes.len();
+        match &self.cipher {
+            None => {
+                bytes.extend_from_slice(&[0, 0, 0, 0, MAGIC, VERSION]);
+                bytes.extend_from_slice(&self.tag);
+                *bytes = postcard::to_extend(value, std::mem::take(bytes)).expect("our messages have a length");
+            }
+            Some(_) => {
+                bytes.extend_from_slice(&[0; 4]);
+                bytes.extend_from_slice(&self.encode(value));
+            }
+        }
+        let length = u32::try_from(bytes.len() - start - 4).expect("frames are far below 4 GiB");
+        bytes[start..start + 4].copy_from_slice(&length.to_be_bytes());
+    }
+
     /// Opens an envelope.
     ///
     /// # Errors
@@ -186,6 +223,12 @@ impl Codec {
     }
 }
 
+fn tag(name: &[u8]) -> [u8; 4] {
+    let hash = blake3::hash(name);
+    let [a, b, c, d, ..] = *hash.as_bytes();
+    [a, b, c, d]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,6 +250,19 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_behind_others_is_the_same_frame() {
+        for secret in [None, Some("s3cret")] {
+            let codec = codec("lab", secret);
+            let mut bytes = codec.encode_frame(&hello());
+            let first = bytes.len();
+            codec.encode_frame_onto(&hello(), &mut bytes);
+            assert_eq!(bytes.len(), first * 2);
+            assert_eq!(bytes[first..first + 4], bytes[..4], "its length stands before it");
+            assert_eq!(codec.decode::<Hello>(&bytes[first + 4..]).unwrap(), hello());
+        }
+    }
+
+    #[test]
     fn another_network_secret_or_version_is_told_apart() {
         let plain = codec("lab", None).encode(&hello());
         let sealed = codec("lab", Some("a")).encode(&hello());
@@ -217,6 +273,21 @@ mod tests {
         newer[1] = 9;
         assert_eq!(codec("lab", None).decode::<Hello>(&newer), Err(DecodeError::Version(9)));
         assert_eq!(codec("lab", None).decode::<Hello>(b"GET / HTTP/1.1"), Err(DecodeError::NotOurs));
+    }
+
+    #[test]
+    fn nodes_with_another_number_of_vnodes_are_another_network() {
+        let network = "lab".parse().unwrap();
+        for secret in [None, Some("a")] {
+            let nodes = |vnodes| Codec::between_nodes(&network, secret, vnodes);
+            let bytes = nodes(32).encode(&hello());
+            assert_eq!(nodes(32).decode::<Hello>(&bytes).unwrap(), hello());
+            for other in [nodes(VNODES), nodes(31), Codec::new(&network, secret)] {
+                assert_eq!(other.decode::<Hello>(&bytes), Err(DecodeError::OtherNetwork));
+            }
+            let usual = nodes(VNODES).encode(&hello());
+            assert_eq!(Codec::new(&network, secret).decode::<Hello>(&usual).unwrap(), hello());
+        }
     }
 
     #[test]

@@ -147,7 +147,16 @@ impl StartOptions {
         };
         let network = self.which.network.clone();
         let secret = self.secret.clone().filter(|secret| !secret.is_empty());
-        Ok(Settings { network, base_port: self.base_port, bind: self.bind, data, publish, secret, push: self.push })
+        Ok(Settings {
+            network,
+            base_port: self.base_port,
+            bind: self.bind,
+            data,
+            publish,
+            secret,
+            push: self.push,
+            vnodes: None,
+        })
     }
 }
 

@@ -28,7 +28,7 @@ use std::{
     sync::Arc,
 };
 
-use p2pnet_shared::{NetworkName, NodeName, UnixMillis};
+use p2pnet_shared::{NetworkName, NodeName, UnixMillis, ring::VNODES};
 use serde::{Deserialize, Serialize};
 
 use crate::{failure::Failure, verb::Signal};
@@ -127,7 +127,29 @@ pub struct Settings {
     /// How broadcasts travel.
     #[serde(default)]
     pub push: Push,
+    /// Places of each member on the ring; chosen when the network is made, and then the same for every node that comes
+    /// later. `None` in what was written before there was a choice, and while there is no network yet.
+    #[serde(default)]
+    pub vnodes: Option<u16>,
 }
+
+impl Settings {
+    /// Places of each member on the ring.
+    #[must_use]
+    pub fn vnodes(&self) -> u16 {
+        self.vnodes.unwrap_or(VNODES)
+    }
+}
+
+/// Places of each member on the ring of a network that starts with so many nodes. More of them balance better and cost a
+/// large network memory and time.
+#[must_use]
+pub fn vnodes_for(nodes: u32) -> u16 {
+    if nodes >= LARGE { VNODES / 2 } else { VNODES }
+}
+
+/// From here on a network has half the places for each member.
+const LARGE: u32 = 500;
 
 /// How broadcasts travel in a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]

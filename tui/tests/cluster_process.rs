@@ -12,7 +12,7 @@ use std::{
 };
 
 use p2pnet::{
-    cluster::{Cluster, Progress, Push, RuntimeChoice, Settings, Truth, Unit, UnitState},
+    cluster::{Cluster, Progress, Push, RuntimeChoice, Settings, Truth, Unit, UnitState, vnodes_for},
     failure::Failure,
     select::Selector,
     verb::Signal,
@@ -22,11 +22,12 @@ use tokio::sync::mpsc;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A program that stays until TERM, and then ends with 0.
+/// A program that stays until TERM, and then ends with 0. It notes down what `VNODES` it was given.
 fn stand_in(dir: &Path) -> PathBuf {
     use std::os::unix::fs::PermissionsExt;
     let path = dir.join("stand-in");
-    std::fs::write(&path, "#!/bin/sh\ntrap 'exit 0' TERM\nwhile :; do sleep 0.05; done\n").unwrap();
+    std::fs::write(&path, "#!/bin/sh\necho \"$VNODES\" > vnodes\ntrap 'exit 0' TERM\nwhile :; do sleep 0.05; done\n")
+        .unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     path
 }
@@ -49,6 +50,7 @@ impl Lab {
             publish: true,
             secret: Some("hush".to_owned()),
             push: Push::Flood,
+            vnodes: None,
         };
         let binary = stand_in(scratch.path());
         Self { _scratch: scratch, settings, binary }
@@ -87,6 +89,19 @@ fn state_of(units: &[Unit], name: &str) -> UnitState {
     units.iter().find(|unit| unit.name.as_str() == name).unwrap().state
 }
 
+/// What the stand-in was told, once it has noted it down.
+async fn vnodes_of(lab: &Lab, name: &str) -> String {
+    let file = lab.settings.data.join(lab.network().as_str()).join(name).join("vnodes");
+    let begun = Instant::now();
+    loop {
+        if let Some(vnodes) = std::fs::read_to_string(&file).ok().filter(|text| text.ends_with('\n')) {
+            return vnodes.trim_end().to_owned();
+        }
+        assert!(begun.elapsed() < DEADLINE, "{name} never noted down its vnodes");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 async fn until(cluster: &Cluster, name: &str, wanted: UnitState) {
     let begun = Instant::now();
     while state_of(&cluster.list().await.unwrap(), name) != wanted {
@@ -102,7 +117,11 @@ async fn a_network_lives_its_life_and_leaves_nothing() {
     assert_eq!(made.list().await.unwrap().len(), 5, "three nodes, the bootstrap and the gateway");
     // From here on as another p2pnet would: with what it finds.
     let cluster = Cluster::find(lab.network(), RuntimeChoice::Process).await.unwrap().unwrap();
-    assert_eq!(cluster.settings(), &lab.settings);
+    assert_eq!(
+        cluster.settings(),
+        &Settings { vnodes: Some(64), ..lab.settings.clone() },
+        "and what was chosen for it"
+    );
     assert_eq!(cluster.gateway().await.unwrap(), made.gateway().await.unwrap());
 
     let units = cluster.list().await.unwrap();
@@ -123,6 +142,32 @@ async fn a_network_lives_its_life_and_leaves_nothing() {
     cluster.stop(false, nobody()).await.unwrap();
     assert!(Cluster::find(lab.network(), RuntimeChoice::Process).await.unwrap().is_none());
     assert!(!lab.settings.data.exists(), "no folder is left");
+}
+
+#[tokio::test]
+async fn nodes_that_come_later_or_again_have_as_many_vnodes_as_the_first() {
+    let mut lab = Lab::new();
+    lab.settings.vnodes = Some(vnodes_for(500));
+    lab.start(1).await.unwrap();
+    // A p2pnet that knows nothing of the choice, as each is that did not make the network.
+    lab.settings.vnodes = None;
+    let cluster = Cluster::find(lab.network(), RuntimeChoice::Process).await.unwrap().unwrap();
+    cluster.add_nodes(1, nobody()).await.unwrap();
+    std::fs::remove_file(lab.settings.data.join(lab.network().as_str()).join("node1/vnodes")).unwrap();
+    cluster.restart_nodes(&nodes("1", &cluster.list().await.unwrap())).await.unwrap();
+    lab.start(3).await.unwrap();
+    for name in ["bootstrap", "node1", "node2", "node3"] {
+        assert_eq!(vnodes_of(&lab, name).await, "32", "{name}");
+    }
+    lab.settings.vnodes = Some(64);
+    let refused = lab.start(3).await.unwrap_err();
+    assert!(refused.error.contains("32 vnodes"), "{refused}");
+    cluster.stop(false, nobody()).await.unwrap();
+}
+
+#[test]
+fn from_500_nodes_on_a_network_has_32_vnodes() {
+    assert_eq!([1, 100, 499, 500, 1_000].map(vnodes_for), [64, 64, 64, 32, 32]);
 }
 
 #[tokio::test]

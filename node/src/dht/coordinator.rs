@@ -138,7 +138,8 @@ impl State {
         let number = self.calls.number();
         let mut gather = self.gather(place, key, self.config.patience);
         if self.ask_on(number, &mut gather, effects) {
-            return self.spread(order, Some(gather.found()), 0, effects);
+            let gathered = (gather.found(), gather.is_sure());
+            return self.spread(order, Some(gathered), 0, effects);
         }
         let phase = Phase::Gathering(gather);
         let write = Write { order, phase, is_answered: false, told: self.now };
@@ -146,11 +147,12 @@ impl State {
         Ok(())
     }
 
-    /// Makes the new version and gives it to all who are to have it. `gathered`: all that was acknowledged before.
+    /// Makes the new version and gives it to all who are to have it. `gathered`: what others had, and whether that is all
+    /// that was acknowledged before.
     fn spread(
         &mut self,
         order: Order,
-        gathered: Option<&Entry>,
+        gathered: Option<(&Entry, bool)>,
         rounds: u8,
         effects: &mut Vec<Effect>,
     ) -> Result<(), (Order, Refusal)> {
@@ -160,12 +162,17 @@ impl State {
         let (place, key) = (order.place, order.key().clone());
         let held = self.store.get(place, &key);
         let own_sure = self.is_sure(place, held);
-        let whole = gathered.is_some() || held.is_some_and(|held| self.store.is_whole(held));
+        let is_all = gathered.is_some_and(|(_, is_all)| is_all);
+        let whole = is_all || held.is_some_and(|held| self.store.is_whole(held));
         let mut base = held.map_or_else(|| Entry { key: key.clone(), versions: Vec::new() }, |held| held.entry.clone());
-        if let Some(gathered) = gathered {
+        if let Some((gathered, _)) = gathered {
             version::merge(&mut base, &gathered.versions);
         }
         if order.is_delete() && !version::is_live(&base) {
+            if !is_all && rounds == 0 {
+                // Somebody who did not answer may have it.
+                return Err((order, Refusal::Late));
+            }
             self.answer_write(&order, Answer::Missing, effects);
             return Ok(());
         }
@@ -229,7 +236,8 @@ impl State {
             return self.calls.put(call, Call::Write(write));
         }
         let Write { order, phase: Phase::Gathering(gather), .. } = *write else { return };
-        if let Err((order, why)) = self.spread(order, Some(gather.found()), 0, effects) {
+        let gathered = (gather.found(), gather.is_sure());
+        if let Err((order, why)) = self.spread(order, Some(gathered), 0, effects) {
             self.refuse(order, why, effects);
         }
     }
@@ -260,7 +268,8 @@ impl State {
                 let _ = self.store.merge(write.order.place, more, false, self.wall());
                 if !write.is_answered && rounds <= ROUNDS_MAX && self.now <= write.order.valid_until {
                     let whole = spread.whole.then(|| more.clone());
-                    if let Err((order, why)) = self.spread(write.order, whole.as_ref(), rounds, effects) {
+                    let whole = whole.as_ref().map(|more| (more, true));
+                    if let Err((order, why)) = self.spread(write.order, whole, rounds, effects) {
                         self.refuse(order, why, effects);
                     }
                     return;

@@ -8,8 +8,9 @@
 //! It is certain once `r` of the first `n` reachable have answered, and either `r` of the answers are *sure* (their sender
 //! has every acknowledged write of that part of the ring, for all it knows), or everyone of the list was asked and has
 //! answered, could not be reached twice, or stayed silent for too long: more cannot be known. For a get that is half its
-//! deadline, unless membership suspects them: on a slow network the one who knows is the last to answer. For the context
-//! of a write it is `patience`: what was missed then comes back with the first copy.
+//! deadline, unless membership suspects them: on a slow network the one who knows is the last to answer; and while not even
+//! one answer is sure, all that membership trusts are waited for. For the context of a write it is `patience`: what was
+//! missed then comes back with the first copy.
 //!
 //! Versions that differ are put together, and what is found is given to those of the first `n` that lack some of it (read
 //! repair).
@@ -92,6 +93,11 @@ impl Gather {
         self.targets.iter().filter(|target| matches!(target.asked, Asked::Answered(..))).count()
     }
 
+    /// Whether what was found is everything that was acknowledged: enough are sure of it, or nobody is missing.
+    pub(super) fn is_sure(&self) -> bool {
+        self.sure() >= self.needed || self.answers() == self.targets.len()
+    }
+
     fn sure(&self) -> usize {
         self.targets.iter().filter(|target| matches!(target.asked, Asked::Answered(_, true))).count()
     }
@@ -167,8 +173,14 @@ impl State {
             let is = |index: &&usize, what: fn(&Asked) -> bool| what(&gather.targets[**index].asked);
             let answered = first.iter().filter(|index| is(index, |asked| matches!(asked, Asked::Answered(..)))).count();
             let waiting = first.iter().filter(|index| is(index, |asked| matches!(asked, Asked::Waiting(_)))).count();
+            // Nobody who answered a get is sure: then whoever is missing may know better, and nothing is certain before the
+            // membership has lost its trust in them.
+            let is_blind = gather.sure() == 0 && gather.hope > self.config.patience;
             let is_awaited = |target: &Target| match target.asked {
-                Asked::Silent(since) => self.now - since < gather.hope && self.peers.is_trusted(&target.name),
+                Asked::Silent(since) => {
+                    (is_blind || self.now - since < gather.hope) && self.peers.is_trusted(&target.name)
+                }
+                Asked::Lost(_) => is_blind && self.peers.is_trusted(&target.name),
                 _ => false,
             };
             let open = alive.iter().any(|index| !matches!(gather.targets[*index].asked, Asked::Answered(..)))
@@ -269,13 +281,14 @@ impl State {
         if hash == 0 || expired {
             return;
         }
+        let whole = gather.is_sure();
         for target in all.filter(lacking) {
             if target.name == self.me {
                 // What cannot be taken now, repair brings later.
-                let _ = self.store.merge(gather.place, found, true, self.wall());
+                let _ = self.store.merge(gather.place, found, whole, self.wall());
             } else {
                 let entry = found.clone();
-                self.send(target.name.clone(), Message::Merge { call: 0, entry, whole: true }, effects);
+                self.send(target.name.clone(), Message::Merge { call: 0, entry, whole }, effects);
             }
         }
     }

@@ -42,9 +42,14 @@ impl Node {
             Command::Unknown(addresses, reply) => drop(reply.send(self.unknown(addresses))),
             Command::Publish { text, ttl, reply } => drop(reply.send(self.publish(text, ttl))),
             Command::Messages { since, reply } => drop(reply.send(self.log.since(since.as_ref()))),
-            Command::Subscribe(reply) => drop(reply.send(self.readers.subscribe())),
+            Command::Subscribe(reply) => {
+                drop(reply.send(self.readers.subscribe()));
+                self.keys.with_news(|news, _| news.is_read = true);
+            }
             Command::Report(reply) => drop(reply.send(self.begin_report())),
             Command::Fault(order, reply) => drop(reply.send(self.on_fault(order))),
+            Command::Vnodes(reply) => drop(reply.send(self.settings.dht.vnodes)),
+            Command::Refused(why) => self.refused = why,
             Command::Contact(addr) => {
                 if addr != self.me.addr {
                     self.feed(Input::Membership(membership::Input::Contact { addr }));
@@ -81,6 +86,7 @@ impl Node {
             uptime_ms: self.clock.now().0,
             encrypted: self.codec.is_sealed(),
             rss_bytes: rss_bytes(),
+            keys: self.keys.counts().keys,
         }
     }
 
@@ -88,6 +94,9 @@ impl Node {
         if self.membership.superseded().is_some() {
             let reason = format!("another node is called {} and started later; stop one of the two", self.me.name);
             return HealthReply { status: "failing".to_owned(), reason: Some(reason) };
+        }
+        if let Some(why) = self.refused.clone().filter(|_| self.told.is_empty()) {
+            return HealthReply { status: "failing".to_owned(), reason: Some(why) };
         }
         let told_of_others = self.settings.bootstrap.is_some() || !self.settings.peers.is_empty();
         if told_of_others && !self.ever_joined {
@@ -152,7 +161,11 @@ impl Node {
         text.gauge("links", "Links that are up.", self.links.up());
         text.gauge("faults", "Faults set on purpose that this node obeys.", self.faults.count());
         text.gauge("health", "Local health, 0 (well) to 7.", self.membership.health());
-        text.gauge("timer_late_ms_max", "Worst timer lateness since the last load report.", self.timers.late_max().0);
+        text.gauge(
+            "timer_late_ms_max",
+            "Worst timer lateness since the last load report.",
+            self.timers.late_max().max(self.keys.late_max()).0,
+        );
         text.gauge("uptime_ms", "Milliseconds since the node started.", self.clock.now().0);
         text.gauge("rss_bytes", "Resident memory.", rss_bytes());
         text.counter("cpu_ms_total", "Processor time used, milliseconds.", cpu_ms());
@@ -167,6 +180,7 @@ impl Node {
         ] {
             text.counter(name, help, count);
         }
+        self.key_metrics(&mut text);
         text.counters(&self.counters);
         text.finish()
     }

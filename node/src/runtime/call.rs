@@ -10,7 +10,7 @@ use futures_util::future::{Either, select};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Method, Request, StatusCode, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use p2pnet_shared::NodeName;
+use p2pnet_shared::{NodeName, api::ErrorReply};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     net::TcpStream,
@@ -21,6 +21,8 @@ use super::faults::{Watched, open_both_ways, travel};
 
 /// Largest reply we read, bytes: ten thousand peers fit.
 const REPLY_MAX_BYTES: usize = 1024 * 1024;
+/// Longest error text of another node that we repeat.
+const SAID_MAX_CHARS: usize = 400;
 /// Names the node that asks, so that the one asked can keep to a cut it knows of and the other does not yet.
 pub(super) const CALLER_HEADER: &str = "x-p2pnet-caller";
 /// How often one waits for the other in a request: the handshake there and back, the request.
@@ -37,8 +39,18 @@ pub(super) enum CallError {
     Exchange(#[from] hyper::Error),
     #[error("the reply could not be read: {0}")]
     Reply(String),
-    #[error("it answered {0}")]
-    Status(StatusCode),
+    #[error("it answered {0}{1}")]
+    Status(StatusCode, Said),
+}
+
+/// What another node gave as its reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Said(pub(super) String);
+
+impl std::fmt::Display for Said {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, ": {}", self.0) }
+    }
 }
 
 /// Whom a request goes to.
@@ -96,7 +108,10 @@ impl Caller {
         };
         let (status, body) = timeout(patience, on_the_way).await.map_err(|_| CallError::Slow)??;
         if !status.is_success() {
-            return Err(CallError::Status(status));
+            // What it says goes into a log: one line, and not more than one wants to read.
+            let said = serde_json::from_slice::<ErrorReply>(&body).map(|reply| reply.error).unwrap_or_default();
+            let said = super::http::one_line(&said.chars().take(SAID_MAX_CHARS).collect::<String>());
+            return Err(CallError::Status(status, Said(said)));
         }
         serde_json::from_slice(&body).map_err(|error| CallError::Reply(error.to_string()))
     }

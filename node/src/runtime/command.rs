@@ -68,6 +68,10 @@ pub(super) enum Command {
     Fault(FaultOrder, Reply<Result<FaultsReply, FaultRefused>>),
     /// Somebody may listen there.
     Contact(SocketAddr),
+    /// How many places each member of our network has on the ring.
+    Vnodes(Reply<u16>),
+    /// Whoever we asked to let us join said no, and why; `None` once somebody said yes.
+    Refused(Option<String>),
 }
 
 /// Why there was no answer.

@@ -30,6 +30,8 @@ pub(super) struct Identity {
     pub(super) id: Uuid,
     /// This life.
     pub(super) epoch: Epoch,
+    /// The folder; `None` when the identity is kept in memory only.
+    pub(super) folder: Option<PathBuf>,
     /// Held while the node lives; `None` when the identity is kept in memory only.
     _lock: Option<File>,
 }
@@ -92,7 +94,7 @@ pub(super) fn open(folder: &DataFolder, now: UnixMillis) -> Result<Identity, Dis
         DataFolder::Required(path) => path,
         DataFolder::IfPresent(path) if path.is_dir() => path,
         DataFolder::IfPresent(_) | DataFolder::Memory => {
-            return Ok(Identity { id: Uuid::new_v4(), epoch: Epoch(now.0), _lock: None });
+            return Ok(Identity { id: Uuid::new_v4(), epoch: Epoch(now.0), folder: None, _lock: None });
         }
     };
     let unwritable = |source| DiskError::Unwritable { path: path.clone(), source };
@@ -109,7 +111,7 @@ pub(super) fn open(folder: &DataFolder, now: UnixMillis) -> Result<Identity, Dis
         Some(kept) => (kept.id, Epoch(now.0.max(kept.epoch.0.saturating_add(1)))),
     };
     write(path, &Kept { id, epoch }).map_err(unwritable)?;
-    Ok(Identity { id, epoch, _lock: Some(lock) })
+    Ok(Identity { id, epoch, folder: Some(path.clone()), _lock: Some(lock) })
 }
 
 fn read(path: &Path) -> Result<Option<Kept>, DiskError> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use p2pnet_shared::{
     api::ReceivedMessage,
     telemetry::{Load, MemberEvent, MemberEventKind, MemberRow, OverlayLink, Report},
-    wire::membership::Message as SwimMessage,
+    wire::membership::{Message as SwimMessage, Status},
 };
 use rand::{RngExt, seq::IteratorRandom};
 
@@ -101,11 +101,18 @@ impl Node {
                 let now = (member.addr, member.epoch);
                 if self.told.insert(name.clone(), now) != Some(now) {
                     let (addr, epoch) = now;
+                    self.keys.member_up(&name, addr, epoch);
                     self.pending.push_back(Input::Broadcast(broadcast::Input::MemberUp { peer: name, addr, epoch }));
                 }
             }
         } else if self.told.remove(&name).is_some() {
+            self.keys.member_down(&name);
             self.pending.push_back(Input::Broadcast(broadcast::Input::MemberDown { peer: name }));
+        }
+        let (name, is_suspect) = (&event.row.member, event.row.status == Status::Suspect);
+        let was = if is_suspect { !self.suspected.insert(name.clone()) } else { self.suspected.remove(name) };
+        if was != is_suspect && self.told.contains_key(name) {
+            self.keys.member_suspected(name, is_suspect);
         }
         self.live.send_if_modified(|live| std::mem::replace(live, self.told.len()) != self.told.len());
 
@@ -183,6 +190,7 @@ impl Node {
             Report::Load(self.load()),
             self.faults.report(),
         ];
+        let first = first.into_iter().chain(self.first_of_keys());
         let reports = self.reporter.begin(self.settings.limits.report_queue, first);
         self.set_load_timer();
         reports
@@ -250,7 +258,7 @@ impl Node {
         Load {
             rss_bytes: rss_bytes(),
             cpu_ms: cpu_ms(),
-            timer_late_ms_max: self.timers.take_late_max().0,
+            timer_late_ms_max: self.timers.take_late_max().max(self.keys.take_late_max()).0,
             health: self.membership.health(),
             links: u32::try_from(self.broadcast.neighbours().count()).unwrap_or(u32::MAX),
             datagram_bytes_sent: self.counters.datagram_bytes_out.get(),

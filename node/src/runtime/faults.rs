@@ -25,7 +25,7 @@ use p2pnet_shared::{
 use rand::{Rng, RngExt};
 use tokio::sync::watch;
 
-pub(super) use self::stream::{Pace, open_both_ways, open_from, travel};
+pub(super) use self::stream::{Pace, arrival, open_both_ways, open_from, travel};
 use super::{Node, timers::Wake};
 use crate::time::Millis;
 
@@ -184,6 +184,17 @@ impl Faults {
         }
         self.rules.send_replace(Rules { me, active });
         Ok(())
+    }
+
+    /// One fault more, for the tests of what obeys it.
+    #[cfg(test)]
+    pub(super) fn obey(&mut self, fault: Fault) {
+        self.carry_out(FaultOrder::Set(fault), UnixMillis(1)).unwrap();
+    }
+
+    #[cfg(test)]
+    pub(super) fn heal(&mut self) {
+        self.carry_out(FaultOrder::Heal, UnixMillis(2)).unwrap();
     }
 
     fn hold(&mut self, due: Millis, to: SocketAddr, bytes: Vec<u8>) -> bool {

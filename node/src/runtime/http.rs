@@ -1,7 +1,8 @@
 //! A node's HTTP surface (contract §2).
 //!
 //! ```text
-//! connection ─▶ router ─▶ handler: read the body (body.rs) ─▶ Command through the door ─▶ the loop's answer ─▶ JSON
+//! connection ─▶ router ─┬▶ handler: read the body (body.rs) ─▶ Command through the door ─▶ the loop's answer ─▶ JSON
+//!  (front.rs)           └▶ kv.rs: keys, straight into the store (keys.rs) and back
 //! ```
 //! Handlers keep nothing and decide nothing about the network. Whatever is wrong with a request is a 4xx whose JSON says
 //! what and what to do, and the node's state is unchanged.
@@ -9,6 +10,8 @@
 mod body;
 pub(super) mod events;
 mod fault;
+mod front;
+mod kv;
 mod post;
 
 use std::sync::Arc;
@@ -29,10 +32,12 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+pub(super) use self::front::Front;
 use super::{
     call::{CALLER_HEADER, Caller},
     command::{Command, Door, NoAnswer},
     faults::open_both_ways,
+    keys::Keys,
     metrics::Counters,
 };
 use crate::{config::Limits, discovery::PeerAddress};
@@ -48,9 +53,17 @@ struct Inner {
     url: String,
     door: Door,
     heard: mpsc::Sender<PeerAddress>,
-    limits: Arc<Limits>,
     counters: Arc<Counters>,
     caller: Caller,
+    keys: Keys,
+    /// Of each key.
+    copies: u8,
+}
+
+impl Inner {
+    fn limits(&self) -> &Limits {
+        &self.keys.wiring().limits
+    }
 }
 
 impl Surface {
@@ -58,11 +71,12 @@ impl Surface {
         (name, id, url): (NodeName, Uuid, String),
         door: Door,
         heard: mpsc::Sender<PeerAddress>,
-        limits: Arc<Limits>,
-        counters: Arc<Counters>,
         caller: Caller,
+        keys: Keys,
+        copies: u8,
     ) -> Self {
-        Self(Arc::new(Inner { name, id, url, door, heard, limits, counters, caller }))
+        let counters = keys.wiring().counters.clone();
+        Self(Arc::new(Inner { name, id, url, door, heard, counters, caller, keys, copies }))
     }
 
     async fn ask<T>(&self, question: impl FnOnce(super::command::Reply<T>) -> Command) -> Result<T, ApiError> {
@@ -71,7 +85,7 @@ impl Surface {
 }
 
 /// Every row of the contract that is about the network, and three of ours (`/members`, `/send`, `/fault`).
-pub(super) fn router(surface: Surface) -> Router {
+fn router(surface: Surface) -> Router {
     Router::new()
         .route("/", get(root))
         .route("/status", get(status))
@@ -88,6 +102,13 @@ pub(super) fn router(surface: Surface) -> Router {
         .route("/send", post_to(post::send))
         .route("/broadcast", post_to(post::broadcast))
         .route("/gossip", post_to(post::gossip))
+        .route("/kv", post_to(kv::put).get(kv::get).delete(kv::delete))
+        .route("/kv/", get(kv::get).delete(kv::delete))
+        .route("/kv/{*key}", get(kv::get).delete(kv::delete))
+        .route("/owner", get(kv::owner))
+        .route("/owner/", get(kv::owner))
+        .route("/owner/{*key}", get(kv::owner))
+        .route("/ring", get(kv::ring))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(surface.clone(), keep_cut))
@@ -145,7 +166,7 @@ async fn keep_cut(State(surface): State<Surface>, request: Request, next: Next) 
     if let Some(caller) = caller {
         let mut faults = surface.0.caller.faults.clone();
         let open = open_both_ways(&mut faults, Some(&caller));
-        if tokio::time::timeout(surface.0.limits.call_timeout, open).await.is_err() {
+        if tokio::time::timeout(surface.0.limits().call_timeout, open).await.is_err() {
             let error = format!("a fault lies between {caller} and {}; heal it with DELETE /fault", surface.0.name);
             return ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error).into_response();
         }

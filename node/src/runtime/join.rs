@@ -9,9 +9,13 @@
 //! Names are looked up anew each time, because a restarted container moves. Once a member, a node needs its bootstrap no
 //! more; but a bootstrap or peer that is not among the living is looked up and contacted now and then, because it may
 //! have come back at another address and know nobody. A change for better or worse is logged once.
+//!
+//! A network whose members have another number of vnodes says no to `/register` (409), and why; nothing else of it is heard,
+//! because the number is part of every envelope's tag (`shared/src/wire.rs`).
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use hyper::StatusCode;
 use p2pnet_shared::{
     NodeName,
     api::{MessageReply, MessageRequest, PeersReply, RegisterReply, RegisterRequest},
@@ -132,24 +136,47 @@ impl Join {
             }
             let Some(addr) = addrs.first() else { continue };
             let _ = self.door.tell(Command::Contact(*addr)).await;
-            if !joined && self.settings.bootstrap.as_ref() == Some(&target) {
-                let more = self.ask_bootstrap(&target, *addr).await;
-                match more {
-                    Ok(peers) => self.contact_some(peers).await,
-                    Err(error) => trouble.push(format!("bootstrap {target}: {error}")),
+            if joined {
+                continue;
+            }
+            // A contact that is not answered says nothing about why; a request does.
+            let is_bootstrap = self.settings.bootstrap.as_ref() == Some(&target);
+            match self.register(&target, *addr, is_bootstrap).await {
+                Ok(peers) => self.contact_some(peers).await,
+                Err(error) => {
+                    trouble.push(format!("{}{target}: {error}", if is_bootstrap { "bootstrap " } else { "" }))
                 }
             }
         }
         if trouble.is_empty() { Ok(()) } else { Err(trouble.join("; ")) }
     }
 
-    async fn ask_bootstrap(&self, target: &PeerAddress, addr: SocketAddr) -> Result<Vec<String>, CallError> {
+    /// Makes ourselves known to one node, and asks it for others if it is our bootstrap.
+    async fn register(
+        &self,
+        target: &PeerAddress,
+        addr: SocketAddr,
+        is_bootstrap: bool,
+    ) -> Result<Vec<String>, CallError> {
         let (host, patience) = (target.authority(), self.settings.limits.call_timeout);
         // In a container network a host's name is the node's; an address alone names nobody.
         let peer = target.literal().is_none().then(|| target.host().parse::<NodeName>().ok()).flatten();
         let target = Target { addr, host: &host, peer: peer.as_ref() };
-        let request = RegisterRequest { address: self.url.clone(), id: Some(self.id.to_string()) };
-        let _: RegisterReply = self.caller.post(target, "/register", &request, patience).await?;
+        let vnodes = Some(self.settings.dht.vnodes);
+        let request = RegisterRequest { address: self.url.clone(), id: Some(self.id.to_string()), vnodes };
+        let registered = self.caller.post::<RegisterReply>(target, "/register", &request, patience).await;
+        let refused = match &registered {
+            Err(CallError::Status(StatusCode::CONFLICT, why)) => Some(Some(why.0.clone())),
+            Err(_) => None, // says nothing either way
+            Ok(_) => Some(None),
+        };
+        if let Some(refused) = refused {
+            let _ = self.door.tell(Command::Refused(refused)).await;
+        }
+        registered?;
+        if !is_bootstrap {
+            return Ok(Vec::new());
+        }
         let reply: PeersReply = self.caller.get(target, "/peers", patience).await?;
         Ok(reply.peers)
     }

@@ -133,8 +133,6 @@ pub(super) enum LinkError {
     Slow(#[from] tokio::time::error::Elapsed),
     #[error(transparent)]
     Io(#[from] io::Error),
-    #[error("it is no link")]
-    Preface,
     #[error("a frame of {0} bytes, more than the limit")]
     TooLong(usize),
     #[error(transparent)]
@@ -377,7 +375,7 @@ impl Links {
     }
 }
 
-/// Reads what a dialler says first. The table answers.
+/// Reads what a dialler says after its preface. The table answers.
 pub(super) async fn greet(wiring: Wiring, stream: TcpStream, permit: OwnedSemaphorePermit) {
     let mut stream = BufReader::with_capacity(2 * 1024, stream);
     let patience = wiring.limits.dial_timeout;
@@ -399,11 +397,6 @@ pub(super) async fn greet(wiring: Wiring, stream: TcpStream, permit: OwnedSemaph
 }
 
 async fn read_greeting(wiring: &Wiring, stream: &mut BufReader<TcpStream>) -> Result<Hello, LinkError> {
-    let mut preface = [0; LINK_PREFACE.len()];
-    stream.read_exact(&mut preface).await?;
-    if preface != LINK_PREFACE {
-        return Err(LinkError::Preface);
-    }
     stream.get_ref().set_nodelay(true)?;
     read_hello(wiring, stream).await
 }
@@ -523,7 +516,7 @@ impl Task {
 
 /// Reads one frame into `frame`. Silence between frames is no fault (whether the peer lives is the membership's question),
 /// but a frame that has begun must end in time. `frame` grows only as bytes arrive: a length alone buys nobody memory.
-async fn read_frame(
+pub(super) async fn read_frame(
     stream: &mut (impl AsyncRead + Unpin),
     frame: &mut Vec<u8>,
     patience: Duration,

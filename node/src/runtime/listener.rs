@@ -1,12 +1,14 @@
 //! One port for everything: UDP and TCP on the same number, and on TCP both links and HTTP.
 //!
 //! ```text
-//! accept ─▶ first byte? ─ MAGIC ──▶ link.rs reads the Hello, the loop's table decides
-//!                       └ other ──▶ hyper, one connection, axum's router
+//! accept ─▶ first byte? ─ MAGIC ──▶ preface? ─ link ─▶ link.rs reads the Hello, the loop's table decides
+//!                       │                    └ peer ─▶ peers.rs the same, for the store
+//!                       └ other ──▶ hyper, one connection, gets of keys at once, all else by axum's router
 //! ```
 //! A link's first byte is no ASCII character, so nothing has to be guessed. Every connection is a task of its own with a
-//! deadline on its first byte, its header and its body. There are at most `Limits::connections` of them, links counted
-//! apart; one more is told 503 and closed, so that a flood costs a bounded number of files and no memory.
+//! deadline on its first byte, its header and its body. There are at most `Limits::connections` of them, links and the store's
+//! connections counted apart; one more is told 503 and closed, so that a flood costs a bounded number of files and no
+//! memory.
 
 use std::{
     io,
@@ -15,20 +17,22 @@ use std::{
     time::Duration,
 };
 
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
-use p2pnet_shared::wire::MAGIC;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use p2pnet_shared::wire::{LINK_PREFACE, MAGIC, PEER_PREFACE};
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, UdpSocket},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
     time::timeout,
 };
 
-use super::link::{self, Wiring};
+use super::{
+    http::Front,
+    keys::Keys,
+    link::{self, Wiring},
+    peers,
+};
 
 /// How often a free TCP port is tried whose UDP twin turns out to be taken.
 const PORT_TRIES: usize = 32;
@@ -97,15 +101,28 @@ async fn source_towards(target: SocketAddr) -> Option<IpAddr> {
     socket.local_addr().ok().map(|addr| addr.ip()).filter(|ip| !ip.is_unspecified())
 }
 
+/// What is behind the port.
+#[derive(Debug, Clone)]
+pub(super) struct House {
+    pub(super) front: Front,
+    pub(super) links: Wiring,
+    pub(super) keys: Keys,
+    link_places: Arc<Semaphore>,
+    peer_places: Arc<Semaphore>,
+}
+
+impl House {
+    pub(super) fn new(front: Front, links: Wiring, keys: Keys) -> Self {
+        let link_places = Arc::new(Semaphore::new(links.limits.links));
+        let peer_places = Arc::new(Semaphore::new(links.limits.peers));
+        Self { front, links, keys, link_places, peer_places }
+    }
+}
+
 /// Accepts until `closing` turns true, then gives open requests a moment to finish.
-pub(super) async fn serve(
-    listener: TcpListener,
-    router: axum::Router,
-    wiring: Wiring,
-    mut closing: watch::Receiver<bool>,
-) {
+pub(super) async fn serve(listener: TcpListener, house: House, mut closing: watch::Receiver<bool>) {
+    let wiring = &house.links;
     let places = Arc::new(Semaphore::new(wiring.limits.connections));
-    let link_places = Arc::new(Semaphore::new(wiring.limits.links));
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -120,15 +137,7 @@ pub(super) async fn serve(
                     refuse(&stream);
                     continue;
                 };
-                let link_places = link_places.clone();
-                connections.spawn(connection(
-                    stream,
-                    place,
-                    link_places,
-                    router.clone(),
-                    wiring.clone(),
-                    closing.clone(),
-                ));
+                connections.spawn(connection(stream, place, house.clone(), closing.clone()));
             }
             Err(error) => {
                 tracing::warn!(node = %wiring.me.name, %error, "could not accept a connection");
@@ -150,40 +159,51 @@ fn refuse(stream: &TcpStream) {
     let _ = stream.try_write(reply.as_bytes());
 }
 
-async fn connection(
-    stream: TcpStream,
-    place: OwnedSemaphorePermit,
-    link_places: Arc<Semaphore>,
-    router: axum::Router,
-    wiring: Wiring,
-    mut closing: watch::Receiver<bool>,
-) {
+async fn connection(stream: TcpStream, place: OwnedSemaphorePermit, house: House, mut closing: watch::Receiver<bool>) {
     let mut first = [0];
     let peeked = tokio::select! {
-        peeked = timeout(wiring.limits.header_timeout, stream.peek(&mut first)) => peeked,
+        peeked = timeout(house.links.limits.header_timeout, stream.peek(&mut first)) => peeked,
         _ = closing.wait_for(|closing| *closing) => return,
     };
     match peeked {
-        Ok(Ok(1)) if first[0] == MAGIC => match link_places.try_acquire_owned() {
-            Ok(permit) => {
-                drop(place);
-                link::greet(wiring, stream, permit).await;
-            }
-            Err(_) => wiring.counters.links_refused.add(1),
-        },
-        Ok(Ok(1)) => http(stream, router, &wiring, closing).await,
+        Ok(Ok(1)) if first[0] == MAGIC => between_nodes(stream, place, house).await,
+        Ok(Ok(1)) => http(stream, house, closing).await,
         _ => {} // closed, broken, or silent for too long
     }
 }
 
-async fn http(stream: TcpStream, router: axum::Router, wiring: &Wiring, mut closing: watch::Receiver<bool>) {
+/// Another node, by its first byte: a link or a connection for the store, each with places of its own.
+async fn between_nodes(mut stream: TcpStream, place: OwnedSemaphorePermit, house: House) {
+    let House { links, keys, link_places, peer_places, .. } = house;
+    let mut preface = [0; LINK_PREFACE.len()];
+    match timeout(links.limits.dial_timeout, stream.read_exact(&mut preface)).await {
+        Ok(Ok(_)) if preface == LINK_PREFACE => match link_places.try_acquire_owned() {
+            Ok(permit) => {
+                drop(place);
+                link::greet(links, stream, permit).await;
+            }
+            Err(_) => links.counters.links_refused.add(1),
+        },
+        Ok(Ok(_)) if preface == PEER_PREFACE => match peer_places.try_acquire_owned() {
+            Ok(permit) => {
+                drop(place);
+                peers::line::greet(keys, stream, permit).await;
+            }
+            Err(_) => links.counters.peers_refused.add(1),
+        },
+        _ => links.counters.links_refused.add(1),
+    }
+}
+
+async fn http(stream: TcpStream, house: House, mut closing: watch::Receiver<bool>) {
+    let limits = &house.links.limits;
     let _ = stream.set_nodelay(true);
     let mut server = hyper::server::conn::http1::Builder::new();
     server
         .timer(TokioTimer::new())
-        .header_read_timeout(wiring.limits.header_timeout)
-        .max_buf_size(wiring.limits.header_bytes.max(8 * 1024));
-    let mut connection = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .header_read_timeout(limits.header_timeout)
+        .max_buf_size(limits.header_bytes.max(8 * 1024));
+    let mut connection = server.serve_connection(TokioIo::new(stream), house.front);
     let ended = {
         let mut serving = std::pin::pin!(std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)));
         tokio::select! {

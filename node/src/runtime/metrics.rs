@@ -47,6 +47,25 @@ pub(super) struct Counters {
     pub(super) links_crowded: Count,
     /// Links refused: too many, a stale life, or the other of two.
     pub(super) links_refused: Count,
+    /// Packets of the store received from and handed to other nodes.
+    pub(super) packets_in: Count,
+    pub(super) packets_out: Count,
+    pub(super) packet_bytes_in: Count,
+    pub(super) packet_bytes_out: Count,
+    /// Packets that did not decode or were too long; each closed its connection.
+    pub(super) packets_refused: Count,
+    /// Connections for the store that were dialled, and those of them that did not come up.
+    pub(super) peers_dialled: Count,
+    pub(super) peers_failed: Count,
+    /// Connections for the store that were refused: too many, or an earlier life.
+    pub(super) peers_refused: Count,
+    /// Connections for the store closed because their queue was full.
+    pub(super) peers_overflowed: Count,
+    pub(super) kv_puts: Count,
+    pub(super) kv_gets: Count,
+    pub(super) kv_deletes: Count,
+    /// Puts, gets and deletes answered with 503 or 507.
+    pub(super) kv_failed: Count,
     /// Connections refused because there were too many.
     pub(super) connections_refused: Count,
     pub(super) http_requests: Count,
@@ -66,10 +85,8 @@ pub(super) struct Counters {
 impl Counters {
     /// Frames and datagrams dropped: full queues and bytes that did not decode.
     pub(super) fn dropped(&self) -> u64 {
-        [&self.datagrams_refused, &self.datagrams_dropped, &self.frames_refused, &self.links_overflowed]
-            .into_iter()
-            .map(Count::get)
-            .sum()
+        let dropped = [&self.datagrams_refused, &self.datagrams_dropped, &self.frames_refused, &self.links_overflowed];
+        dropped.into_iter().chain([&self.packets_refused, &self.peers_overflowed]).map(Count::get).sum()
     }
 }
 
@@ -127,6 +144,19 @@ impl Exposition {
             ("links_overflowed_total", "Links closed because their queue was full.", &c.links_overflowed),
             ("links_crowded_total", "Times a link's queue went past its mark.", &c.links_crowded),
             ("links_refused_total", "Links refused.", &c.links_refused),
+            ("packets_received_total", "Packets of the store received.", &c.packets_in),
+            ("packets_sent_total", "Packets of the store handed to connections.", &c.packets_out),
+            ("packet_received_bytes_total", "Bytes of the store's packets received.", &c.packet_bytes_in),
+            ("packet_sent_bytes_total", "Bytes of the store's packets handed to connections.", &c.packet_bytes_out),
+            ("packets_refused_total", "Packets that did not decode or were too long.", &c.packets_refused),
+            ("peers_dialled_total", "Connections for the store that were dialled.", &c.peers_dialled),
+            ("peers_failed_total", "Connections for the store that did not come up.", &c.peers_failed),
+            ("peers_refused_total", "Connections for the store refused.", &c.peers_refused),
+            ("peers_overflowed_total", "Connections for the store closed on a full queue.", &c.peers_overflowed),
+            ("kv_puts_total", "Puts asked for here.", &c.kv_puts),
+            ("kv_gets_total", "Gets asked for here.", &c.kv_gets),
+            ("kv_deletes_total", "Deletes asked for here.", &c.kv_deletes),
+            ("kv_failed_total", "Puts, gets and deletes answered with 503 or 507.", &c.kv_failed),
             ("connections_refused_total", "Connections refused because there were too many.", &c.connections_refused),
             ("http_requests_total", "HTTP requests.", &c.http_requests),
             ("http_errors_total", "HTTP replies of 400 and above.", &c.http_errors),

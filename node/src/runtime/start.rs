@@ -21,19 +21,22 @@ use super::{
     command::Door,
     disk::{self, DiskError},
     faults::Faults,
-    http::{self, Surface, events::Readers},
+    http::{Front, Surface, events::Readers},
     join::{self, Join},
+    keys::{self, Keys},
+    keystore::Keystore,
     link::Links,
-    listener::{self, ListenError},
+    listener::{self, House, ListenError},
     messages::MessageLog,
     metrics::Counters,
+    peers,
     telemetry::{self, Reporter},
     timers::Timers,
 };
 use crate::{
     broadcast,
     config::{DataFolder, NodeOptions, Settings},
-    membership,
+    dht, membership,
     time::Millis,
 };
 
@@ -114,6 +117,8 @@ impl Drop for NodeHandle {
 /// # Errors
 /// [`StartError`] when the data folder or the port is not to be had; a retry helps once that is mended.
 pub async fn start(settings: Settings) -> Result<NodeHandle, StartError> {
+    // A file that may not grow is to be an error of the write, not the end of the process: caught, the signal does nothing.
+    let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
     let clock = Clock::start();
     let identity = disk::open(&settings.data, clock.wall())?;
     if let DataFolder::IfPresent(path) = &settings.data
@@ -150,7 +155,7 @@ fn assemble(
     let limits = Arc::new(settings.limits.clone());
     let counters = Arc::new(Counters::default());
     let mut rng = StdRng::from_rng(&mut rand::rng());
-    let codec = Codec::new(&settings.network, settings.secret.as_deref());
+    let codec = Codec::between_nodes(&settings.network, settings.secret.as_deref(), settings.dht.vnodes);
     let hello = Hello { name: me.name.clone(), epoch: me.epoch };
     let faults = Faults::none(me.name.clone());
     let links = Links::new(hello.clone(), codec.clone(), limits.clone(), counters.clone(), faults.watch());
@@ -162,9 +167,27 @@ fn assemble(
 
     let who = (me.name.clone(), identity.id, own_url.clone());
     let caller = Caller { me: me.name.clone(), faults: faults.watch() };
-    let surface = Surface::new(who, door.clone(), heard_in, limits.clone(), counters.clone(), caller.clone());
+    let wiring = peers::Wiring {
+        me: hello.clone(),
+        codec: codec.clone(),
+        limits: limits.clone(),
+        counters: counters.clone(),
+        faults: faults.watch(),
+        clock,
+    };
+    let (keystore, outcomes, held) = Keystore::open(identity.folder.as_deref(), &me.name);
+    let alone = settings.bootstrap.is_none() && settings.peers.is_empty();
+    let (config, seed) = (dht::Config { alone, ..settings.dht.clone() }, rng.random());
+    let store = match held {
+        Some(held) => dht::State::new(me.name.clone(), me.epoch, config, seed, held),
+        None => dht::State::broken(me.name.clone(), me.epoch, config, seed),
+    };
+    let keys = Keys::new(wiring, store, keystore);
+    let surface = Surface::new(who, door.clone(), heard_in, caller.clone(), keys.clone(), settings.dht.n);
     let (mut listener, mut tasks, mut telemetry) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
-    listener.spawn(listener::serve(tcp, http::router(surface), links.wiring(), closing_seen));
+    listener.spawn(listener::serve(tcp, House::new(Front::new(surface), links.wiring(), keys.clone()), closing_seen));
+    tasks.spawn(keys.clone().drive());
+    tasks.spawn(keys.clone().hear_disk(outcomes));
     tasks.spawn(join::contacts(door.clone(), heard));
     let join = Join {
         door: door.clone(),
@@ -179,7 +202,16 @@ fn assemble(
     tasks.spawn(join.run());
     if let Some(gateway) = settings.gateway.clone() {
         let rng = StdRng::from_rng(&mut rng);
-        telemetry.spawn(telemetry::Link { gateway, me: hello, codec: codec.clone(), door, rng }.run());
+        telemetry.spawn(
+            telemetry::Link {
+                gateway,
+                me: hello,
+                codec: Codec::new(&settings.network, settings.secret.as_deref()),
+                door,
+                rng,
+            }
+            .run(),
+        );
     }
     Node {
         clock,
@@ -187,6 +219,7 @@ fn assemble(
         membership: membership::State::new(me.clone(), settings.membership.clone(), rng.random()),
         broadcast: broadcast::State::new(me.name.clone(), me.epoch, settings.broadcast.clone(), rng.random()),
         me,
+        keys: keys::Owner(keys),
         codec,
         udp,
         links,
@@ -195,9 +228,11 @@ fn assemble(
         commands,
         pending: Default::default(),
         told: Default::default(),
+        suspected: Default::default(),
         told_again: Millis(0),
         live,
         ever_joined: false,
+        refused: None,
         namesake_noticed: false,
         log: MessageLog::new(limits.messages, limits.messages_bytes),
         reporter: Reporter::new(clock.wall()),

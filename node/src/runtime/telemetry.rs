@@ -39,6 +39,8 @@ use crate::{
 pub(super) const VIEW_PERIOD: Millis = Millis(100);
 /// Overlay links are reported at most this often.
 pub(super) const LINKS_PERIOD: Millis = Millis(300);
+/// What is new of keys is reported this long after it happened.
+pub(super) const NEWS_PERIOD: Millis = Millis(250);
 /// Load is reported this often, give or take a fifth.
 pub(super) const LOAD_PERIOD: Millis = Millis(5_000);
 /// A text travels where the path is at most this long: the origin and the first to have it.

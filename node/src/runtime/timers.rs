@@ -8,7 +8,7 @@ use std::{
     collections::BinaryHeap,
 };
 
-use crate::{broadcast, membership, time::Millis};
+use crate::{broadcast, dht, membership, time::Millis};
 
 /// Whom a timer wakes, and what for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,12 @@ pub(super) enum Wake {
     Membership(membership::Timer),
     /// The broadcast core.
     Broadcast(broadcast::Timer),
+    /// The store.
+    Dht(dht::Timer),
+    /// The store's connections are looked at: who is idle, who is stuck.
+    Peers,
+    /// What is new in the store is due to be reported.
+    Keys,
     /// A view that changed is due to be reported.
     View,
     /// Overlay links that changed are due to be reported.

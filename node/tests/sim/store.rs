@@ -73,6 +73,7 @@ impl Network {
             MemberEventKind::Suspected => dht::Input::MemberSuspected { name, suspected: true },
             MemberEventKind::Refuted => dht::Input::MemberSuspected { name, suspected: false },
         };
+        self.keeper.has_news(id, self.clock);
         self.feed_store(id, input);
     }
 

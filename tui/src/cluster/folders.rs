@@ -176,6 +176,7 @@ mod tests {
             publish: true,
             secret: None,
             push: crate::cluster::Push::default(),
+            vnodes: None,
         }
     }
 

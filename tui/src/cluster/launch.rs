@@ -18,6 +18,7 @@ use super::{
     engine::{Action, Draft, Engine, Held, Plan},
     folders,
     limits::MOST_NODES,
+    vnodes_for,
 };
 use crate::failure::Failure;
 
@@ -148,7 +149,10 @@ pub(crate) async fn start(
     let found = found.filter(|found| !found.is_empty);
     let mut plan = match found {
         Some(found) => same_settings(found.plan, &settings)?,
-        None => Plan { settings, token: uuid::Uuid::new_v4().simple().to_string(), program: String::new() },
+        None => {
+            let settings = Settings { vnodes: settings.vnodes.or(Some(vnodes_for(nodes))), ..settings };
+            Plan { settings, token: uuid::Uuid::new_v4().simple().to_string(), program: String::new() }
+        }
     };
     let there = list(engines, &plan).await?;
     let wanted = [Draft::bootstrap(), Draft::gateway()].into_iter().chain((1..=nodes).map(Draft::node));
@@ -167,6 +171,7 @@ fn same_settings(plan: Plan, wanted: &Settings) -> Result<Plan, Failure> {
         (has.bind != wanted.bind).then(|| format!("bind address {}", has.bind)),
         (has.data != wanted.data).then(|| format!("data folder {}", has.data.display())),
         (has.secret != wanted.secret).then(|| "another secret".to_owned()),
+        wanted.vnodes.is_some_and(|vnodes| vnodes != has.vnodes()).then(|| format!("{} vnodes", has.vnodes())),
         (has.push != wanted.push).then(|| format!("`--push {}`", has.push.as_str())),
     ];
     let differs: Vec<String> = differs.into_iter().flatten().collect();

@@ -245,3 +245,23 @@ fn one_full_disk_is_worked_around() {
         net.run(3_000);
     }
 }
+
+#[test]
+fn on_a_network_slower_than_patience_a_get_still_waits_for_who_knows() {
+    for seed in 1..=10 {
+        let mut net = Net::new(7, seed, Config::default());
+        net.delay_ms = 110..170;
+        let mut last = None;
+        for round in 0..12 {
+            let text = format!("v{round}");
+            if is_stored(&net.put(round % 7 + 1, "k", &text)) {
+                last = Some(text);
+            }
+            let got = net.get((round + 3) % 7 + 1, "k");
+            if let Some(last) = &last {
+                assert!(got == found(last) || matches!(got, Answer::TooFew { .. }), "seed {seed}: {got:?}, but {last}");
+            }
+        }
+        assert!(last.is_some(), "seed {seed}: slow is not broken");
+    }
+}

@@ -92,7 +92,12 @@ impl Pace {
 
 /// Waits until the frame that is `due` may arrive. False if there is none and never will be, or if the link stands still
 /// for longer than `patience`.
-async fn arrival(rules: &mut Watched, peer: &NodeName, due: Option<Instant>, patience: Option<Duration>) -> bool {
+pub(in crate::runtime) async fn arrival(
+    rules: &mut Watched,
+    peer: &NodeName,
+    due: Option<Instant>,
+    patience: Option<Duration>,
+) -> bool {
     let Some(due) = due else {
         match patience {
             Some(_) => return false,

@@ -2,6 +2,8 @@
 //!
 //! The content type is not looked at: `curl -d` sends the wrong one and means JSON all the same.
 
+use std::time::Duration;
+
 use axum::{
     body::Body,
     extract::{FromRequest, Request},
@@ -25,15 +27,8 @@ impl FromRequest<Surface> for Fields {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, surface: &Surface) -> Result<Self, ApiError> {
-        let limits = &surface.0.limits;
-        let bytes = match timeout(limits.body_timeout, read(request, limits.body_bytes)).await {
-            Ok(bytes) => bytes?,
-            Err(_) => {
-                let error = "the body did not arrive in time; send it whole";
-                return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, error));
-            }
-        };
-        Self::parse(&bytes)
+        let limits = surface.0.limits();
+        Self::read(request, limits.body_bytes, limits.body_timeout).await
     }
 }
 
@@ -68,6 +63,22 @@ async fn drain(mut body: Body, mut room: usize) {
 }
 
 impl Fields {
+    /// Reads a body of at most `limit` bytes.
+    pub(super) async fn read(request: Request, limit: usize, patience: Duration) -> Result<Self, ApiError> {
+        match timeout(patience, read(request, limit)).await {
+            Ok(bytes) => Self::parse(&bytes?),
+            Err(_) => {
+                let error = "the body did not arrive in time; send it whole";
+                Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, error))
+            }
+        }
+    }
+
+    /// A field as it was given, `null` included.
+    pub(super) fn take(&mut self, name: &str) -> Option<Value> {
+        self.0.remove(name)
+    }
+
     fn parse(bytes: &[u8]) -> Result<Self, ApiError> {
         let text = std::str::from_utf8(bytes)
             .map_err(|error| ApiError::bad(format!("the body is not UTF-8 text after byte {}", error.valid_up_to())))?;
@@ -117,14 +128,13 @@ impl Fields {
     }
 
     /// A whole number within `range`, if it is there.
-    pub(super) fn number(
+    pub(super) fn number<N: TryFrom<u64> + PartialOrd + std::fmt::Display>(
         &self,
         name: &'static str,
-        range: std::ops::RangeInclusive<u8>,
-    ) -> Result<Option<u8>, ApiError> {
+        range: std::ops::RangeInclusive<N>,
+    ) -> Result<Option<N>, ApiError> {
         let Some((_, value)) = self.find(&[name]) else { return Ok(None) };
-        let number =
-            value.as_u64().and_then(|number| u8::try_from(number).ok()).filter(|number| range.contains(number));
+        let number = value.as_u64().and_then(|number| N::try_from(number).ok()).filter(|number| range.contains(number));
         let (first, last) = (range.start(), range.end());
         number
             .map(Some)

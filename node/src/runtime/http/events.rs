@@ -65,6 +65,12 @@ impl Readers {
         Some(events)
     }
 
+    /// Whether anybody reads.
+    pub(in crate::runtime) fn is_any(&mut self) -> bool {
+        self.queues.retain(|queue| !queue.is_closed());
+        !self.queues.is_empty()
+    }
+
     /// Tells every reader; costs nothing when there is none.
     pub(in crate::runtime) fn tell(&mut self, kind: &str, event: &impl Serialize) {
         if self.queues.is_empty() {

@@ -7,6 +7,7 @@ use rand::seq::IndexedRandom;
 use super::{ApiError, Surface, body::Fields, one_line};
 use crate::{
     broadcast::PublishError,
+    config::VNODES_MAX,
     discovery::PeerAddress,
     runtime::{
         call::{CallError, Target},
@@ -23,10 +24,21 @@ pub(super) async fn register(State(surface): State<Surface>, fields: Fields) -> 
     let address = fields.text(&["address"], NAME_MAX_BYTES)?;
     fields.optional_text(&["id"], NAME_MAX_BYTES)?;
     let address: PeerAddress = address.parse().map_err(|error| ApiError::bad(format!("field `address`: {error}")))?;
+    if let Some(theirs) = fields.number("vnodes", 1..=VNODES_MAX)? {
+        let ours = surface.ask(Command::Vnodes).await?;
+        if theirs != ours {
+            return Err(ApiError::new(StatusCode::CONFLICT, another_ring(&address, theirs, ours)));
+        }
+    }
     let message = format!("{address} will be contacted and is a member once it answers");
     hear(&surface, vec![address]).await?;
     let peers = surface.ask(Command::Peers).await?.len();
     Ok(Json(RegisterReply { status: "success".to_owned(), message, peers }))
+}
+
+/// Two numbers of vnodes are two rings, and two owners of a key.
+fn another_ring(address: &PeerAddress, theirs: u16, ours: u16) -> String {
+    format!("{address} has {theirs} vnodes and this network {ours}; start it with `--vnodes {ours}` (VNODES={ours})")
 }
 
 /// Queues what is news for being contacted, and says what it was.
@@ -42,7 +54,7 @@ async fn hear(surface: &Surface, addresses: Vec<PeerAddress>) -> Result<Vec<Peer
 
 pub(super) async fn message(State(surface): State<Surface>, fields: Fields) -> Result<Json<MessageReply>, ApiError> {
     let sender = fields.text(&["sender", "sender_id"], NAME_MAX_BYTES)?;
-    let msg = fields.text(&["msg", "message"], surface.0.limits.message_bytes)?;
+    let msg = fields.text(&["msg", "message"], surface.0.limits().message_bytes)?;
     let me = &surface.0.name;
     tracing::info!(node = %me, "Received message from {}: {}", one_line(&sender), one_line(&msg));
     Ok(Json(MessageReply {
@@ -56,7 +68,7 @@ pub(super) async fn message(State(surface): State<Surface>, fields: Fields) -> R
 
 pub(super) async fn send(State(surface): State<Surface>, fields: Fields) -> Result<Json<MessageReply>, ApiError> {
     let to = fields.text(&["to"], NAME_MAX_BYTES)?;
-    let msg = fields.text(&["msg", "message"], surface.0.limits.message_bytes)?;
+    let msg = fields.text(&["msg", "message"], surface.0.limits().message_bytes)?;
     let to: p2pnet_shared::NodeName = to.parse().map_err(|error| ApiError::bad(format!("field `to`: {error}")))?;
     let request = MessageRequest { sender: surface.0.name.to_string(), msg };
     if to == surface.0.name {
@@ -67,7 +79,7 @@ pub(super) async fn send(State(surface): State<Surface>, fields: Fields) -> Resu
         ApiError::new(StatusCode::NOT_FOUND, error)
     };
     let member = surface.ask(|reply| Command::Find(to.clone(), reply)).await?.ok_or_else(unknown)?;
-    let (host, patience) = (member.addr.to_string(), surface.0.limits.call_timeout);
+    let (host, patience) = (member.addr.to_string(), surface.0.limits().call_timeout);
     let (caller, target) = (&surface.0.caller, Target { addr: member.addr, host: &host, peer: Some(&member.name) });
     match caller.post(target, "/message", &request, patience).await {
         Ok(reply) => Ok(Json(reply)),
@@ -79,7 +91,7 @@ pub(super) async fn send(State(surface): State<Surface>, fields: Fields) -> Resu
 }
 
 pub(super) async fn broadcast(State(surface): State<Surface>, fields: Fields) -> Result<impl IntoResponse, ApiError> {
-    let text = fields.text(&["msg", "message"], surface.0.limits.message_bytes)?;
+    let text = fields.text(&["msg", "message"], surface.0.limits().message_bytes)?;
     let ttl = fields.number("ttl", 1..=TTL_MAX)?;
     let id = surface.ask(|reply| Command::Publish { text, ttl, reply }).await?.map_err(refused)?;
     Ok((StatusCode::ACCEPTED, Json(BroadcastReply { status: "accepted".to_owned(), id })))
@@ -94,7 +106,7 @@ fn refused(error: PublishError) -> ApiError {
 }
 
 pub(super) async fn gossip(State(surface): State<Surface>, fields: Fields) -> Result<Json<GossipReply>, ApiError> {
-    let written = fields.texts("peers", surface.0.limits.gossip_peers)?;
+    let written = fields.texts("peers", surface.0.limits().gossip_peers)?;
     let ttl = fields.number("ttl", 0..=TTL_MAX)?.unwrap_or(0);
     let parse = |(place, peer): (usize, &&str)| {
         peer.parse().map_err(|error| ApiError::bad(format!("field `peers`, entry {place}: {error}")))
@@ -120,7 +132,7 @@ async fn pass_on(surface: &Surface, gossip: GossipRequest) -> Result<(), ApiErro
     let Some(member) = live.choose(&mut rand::rng()).cloned() else { return Ok(()) };
     let surface = surface.clone();
     tokio::spawn(async move {
-        let (host, patience) = (member.addr.to_string(), surface.0.limits.call_timeout);
+        let (host, patience) = (member.addr.to_string(), surface.0.limits().call_timeout);
         let target = Target { addr: member.addr, host: &host, peer: Some(&member.name) };
         let passed: Result<GossipReply, CallError> = surface.0.caller.post(target, "/gossip", &gossip, patience).await;
         if let Err(error) = passed {

@@ -104,6 +104,7 @@ fn environment(plan: &Plan, draft: &Draft) -> Vec<String> {
             env.push(format!("NODE_NAME={}", draft.name));
             env.push(format!("GATEWAY=gateway:{PORT}"));
             env.push(format!("PUSH={}", settings.push.as_str()));
+            env.push(format!("VNODES={}", settings.vnodes()));
             env.extend(["DATA_DIR=/data".to_owned(), "SYNC_DIR=/sync".to_owned()]);
         }
     }
@@ -274,6 +275,7 @@ mod tests {
             publish: true,
             secret: Some("hush".to_owned()),
             push: crate::cluster::Push::Flood,
+            vnodes: Some(32),
         };
         Plan { settings, token: "t0k".to_owned(), program: "sha256:1".to_owned() }
     }
@@ -289,8 +291,23 @@ mod tests {
         assert_eq!(found.token, "t0k");
         let env = environment(&plan, &Draft::node(1));
         assert_eq!(secret_in(&env).as_deref(), Some("hush"));
-        assert!(env.contains(&"PUSH=flood".to_owned()), "also of nodes that are added later: {env:?}");
+        let later = environment(&Plan { settings: found.settings, ..plan.clone() }, &Draft::node(101));
+        for line in ["PUSH=flood", "VNODES=32"] {
+            assert!(
+                env.contains(&line.to_owned()) && later.contains(&line.to_owned()),
+                "{line} also of nodes added later"
+            );
+        }
         assert!(parse_settings_label("{}").is_none());
+    }
+
+    #[test]
+    fn a_label_from_before_there_was_a_choice_means_64_vnodes() {
+        let label = settings_label(&plan("lab")).replace(",\"vnodes\":32", "");
+        assert!(!label.contains("vnodes"));
+        let (found, _) = parse_settings_label(&label).unwrap();
+        assert_eq!(found.settings.vnodes(), 64);
+        assert!(environment(&found, &Draft::bootstrap()).contains(&"VNODES=64".to_owned()));
     }
 
     #[test]

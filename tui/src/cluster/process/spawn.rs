@@ -96,6 +96,7 @@ fn command(record: &Record, draft: &Draft) -> Command {
     command.arg("node").args(["--name", draft.name.as_str(), "--port", &port.to_string()]);
     command.args(["--bind", &settings.bind.to_string(), "--gateway", &record.gateway.to_string()]);
     command.args(["--network", settings.network.as_str()]).env("PUSH", settings.push.as_str());
+    command.env("VNODES", settings.vnodes().to_string());
     command.arg("--data").arg(folder.join("data")).env("SYNC_DIR", folder.join("sync"));
     let bootstrap = Draft::bootstrap().address(settings).filter(|_| draft.role == Role::Node);
     if let Some(bootstrap) = bootstrap {

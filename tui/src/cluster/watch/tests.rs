@@ -91,6 +91,7 @@ fn watched() -> (Arc<Pretend>, mpsc::UnboundedSender<Result<Happening, Failure>>
         publish: true,
         secret: None,
         push: Push::default(),
+        vnodes: None,
     };
     let plan = Plan { settings, token: String::new(), program: String::new() };
     let watcher = watch(vec![engine.clone()], plan);

@@ -1,0 +1,97 @@
+//! What is new in the store, gathered until it is told: to the gateway as reports, to readers of `/events` as events.
+//!
+//! ```text
+//! KeyEvent, members, disk ──▶ News ──every NEWS_PERIOD──▶ loop: Report::Held, Ring, Keys; key events
+//! ```
+//! Nothing is gathered for whom nobody listens. What changed of a key is told once however often it changed meanwhile.
+//! Holds [`EVENTS_MAX`] events; those beyond it are not told, their number is.
+
+use std::collections::HashMap;
+
+use p2pnet_shared::{
+    UnixMillis,
+    ring::{Place, RingDigest},
+    telemetry::{HeldKey, KeyCounts, KeyEvent},
+};
+
+use crate::dht::{Input, State};
+
+/// Events told at once.
+pub(in crate::runtime) const EVENTS_MAX: usize = 256;
+
+/// What is to be told.
+#[derive(Debug, Default)]
+pub(in crate::runtime) struct News {
+    /// A gateway listens.
+    pub(in crate::runtime) is_watched: bool,
+    /// Somebody reads `/events`.
+    pub(in crate::runtime) is_read: bool,
+    /// What changed of which keys.
+    pub(in crate::runtime) held: HashMap<Place, Option<u64>>,
+    /// For readers.
+    pub(in crate::runtime) events: Vec<KeyEvent>,
+    /// Events that there was no room for.
+    pub(in crate::runtime) unsaid: u64,
+    /// The counts may have changed.
+    pub(in crate::runtime) counts: bool,
+    /// They are told this time, not the next.
+    pub(in crate::runtime) counts_due: bool,
+    /// The counts as they were told.
+    pub(in crate::runtime) counts_told: KeyCounts,
+    /// The ring may have changed.
+    ring: bool,
+    /// When it last did.
+    pub(in crate::runtime) ring_at: UnixMillis,
+    /// The ring as it was told or last looked at.
+    ring_told: Option<RingDigest>,
+    /// How many zero bits the place of a key has at its low end if it is told.
+    pub(in crate::runtime) sampled: u8,
+    /// The loop knows that there is something.
+    is_known: bool,
+}
+
+impl News {
+    pub(super) fn on_input(&mut self, input: &Input) {
+        match input {
+            Input::MemberUp { .. } | Input::MemberDown { .. } => self.ring = true,
+            Input::Persisted { .. } | Input::NotPersisted { .. } => self.counts = true,
+            _ => {}
+        }
+    }
+
+    pub(super) fn on_persist(&mut self) {
+        self.counts = true;
+    }
+
+    pub(super) fn on_event(&mut self, event: KeyEvent) {
+        self.counts = true;
+        if let (KeyEvent::Held(HeldKey { place, versions }), true) = (&event, self.is_watched) {
+            self.held.insert(*place, *versions);
+        }
+        if self.is_read {
+            if self.events.len() < EVENTS_MAX { self.events.push(event) } else { self.unsaid += 1 }
+        }
+    }
+
+    /// Whether the ring has changed since this was last asked.
+    pub(in crate::runtime) fn ring_changed(&mut self, state: &State) -> bool {
+        if !std::mem::take(&mut self.ring) {
+            return false;
+        }
+        let digest = Some(state.ring().digest());
+        std::mem::replace(&mut self.ring_told, digest) != digest
+    }
+
+    /// The loop has looked: it is told of what comes next.
+    pub(in crate::runtime) fn known(&mut self) {
+        self.is_known = false;
+    }
+
+    /// Whether the loop is to be told that there is something; once, until it has looked.
+    pub(in crate::runtime) fn is_to_be_told(&mut self) -> bool {
+        let is_any = self.ring
+            || (self.is_watched && (self.counts || !self.held.is_empty()))
+            || (self.is_read && !self.events.is_empty());
+        is_any && !std::mem::replace(&mut self.is_known, true)
+    }
+}
