@@ -167,6 +167,8 @@ impl Repair {
         self.mine = None;
         self.queues.retain(|name, _| is_member(around.ring, name));
         self.queues.values_mut().for_each(Queue::ask_again);
+        // Who confirmed a copy was a replica then, and may have dropped it while it was none.
+        self.misplaced.values_mut().for_each(Vec::clear);
         if !self.settled.is_empty() {
             let mine = self.mine(around).clone();
             self.settled.keep(&mine, |name| is_member(around.ring, name));
