@@ -169,6 +169,10 @@ impl State {
             version::merge(&mut base, &gathered.versions);
         }
         if order.is_delete() && !version::is_live(&base) {
+            if !is_all && rounds == 0 {
+                // Somebody who did not answer may have it.
+                return Err((order, Refusal::Late));
+            }
             self.answer_write(&order, Answer::Missing, effects);
             return Ok(());
         }
