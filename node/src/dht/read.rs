@@ -7,7 +7,7 @@
 //! ```
 //! It is certain once `r` of the first `n` reachable have answered, and either `r` of the answers are *sure* (their sender
 //! has every acknowledged write of that part of the ring, for all it knows), or everyone of the list was asked and has
-//! answered, could not be reached twice, or stayed silent for too long: more cannot be known. For a get that is half its
+//! answered, could not be reached twice, or stayed silent for too long: more cannot be known. For a get that is its whole
 //! deadline, unless membership suspects them: on a slow network the one who knows is the last to answer; and while not even
 //! one answer is sure, all that membership trusts are waited for. For the context of a write it is `patience`: what was
 //! missed then comes back with the first copy.
@@ -141,7 +141,7 @@ impl State {
     /// Begins a read for a user.
     pub(super) fn on_get(&mut self, id: RequestId, key: Key, effects: &mut Vec<Effect>) {
         let place = Place::of(key.as_str());
-        let hope = Millis(self.config.deadline.0 / 2);
+        let hope = self.config.deadline;
         let mut gather = self.gather(place, key, hope);
         let number = self.calls.number();
         if self.ask_on(number, &mut gather, effects) {
@@ -206,7 +206,11 @@ impl State {
                 idle.rotate_left(turn);
                 idle.truncate(most);
             }
-            if !idle.iter().fold(false, |mine, index| self.ask(call, gather, *index, effects) || mine) {
+            let mut is_answered = false;
+            for index in idle {
+                is_answered |= self.ask(call, gather, index, effects);
+            }
+            if !is_answered {
                 return false;
             }
         }

@@ -247,7 +247,9 @@ fn campaign_of_the_store() {
         panic!("{} of {} seeds failed\n{first}{others}", failed.len(), seeds.end - seeds.start);
     }
     if seeds.end - seeds.start >= SEEDS.end {
-        let never: Vec<_> = counts.all().into_iter().filter(|(_, count)| *count == 0).map(|(name, _)| name).collect();
+        // A loss beyond the promise takes more seeds than these; that it is found is in `keeper_checks.rs`.
+        let expected = counts.all().into_iter().filter(|(name, _)| *name != "keys_lost");
+        let never: Vec<_> = expected.filter(|(_, count)| *count == 0).map(|(name, _)| name).collect();
         assert!(never.is_empty(), "these never happened: {never:?}");
     }
 }

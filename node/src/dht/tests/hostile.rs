@@ -204,7 +204,7 @@ fn a_write_that_comes_too_late_twice_or_for_another_life_is_not_done() {
     let mut state = State::new(node(1), Epoch(5), Config::default(), 1, Vec::new());
     let mut effects = Vec::new();
     state.start(Millis(0), &mut effects);
-    state.handle(Millis(1), Input::MemberUp { name: node(2), epoch: Epoch(5) }, &mut effects);
+    state.handle(Millis(10), Input::MemberUp { name: node(2), epoch: Epoch(5) }, &mut effects);
     let clock = state.clock();
     let forward = |call: u64, valid_until: u64| {
         let operation = Operation::Put { key: "a".parse().unwrap(), value: value("v") };
