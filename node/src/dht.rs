@@ -7,13 +7,37 @@
 //!  user ──Request──▶ any node ──Forward──▶ coordinator: first reachable of the preference list ──Merge──▶ n replicas
 //!                       │                            stored ◀── w of them (its own is one) have it on disk ◀── Merged
 //!                       └──Read──▶ replicas, r answers ──▶ newest versions, read repair
+//!
+//!  members.rs ring and peers   forward.rs, coordinator.rs writes   read.rs reads   replica.rs what others ask of us
+//!      │                              │            │                   │                │
+//!      └──▶ repair.rs, settled.rs ◀───┴── calls.rs ┴── store.rs: entries in memory, and their way to the disk ── version.rs
 //! ```
+//! A value has one coordinator at a time, which knows all that was acknowledged before, so that writes that follow each other
+//! replace each other, and only those that two sides of a cut made at once are left as siblings. Everything a node holds is
+//! in memory; the disk is the durable copy, and nothing is acknowledged that is not on it.
+//!
+//! Left out on purpose: transactions over keys, and any order by clocks: a clock decides only which of two siblings is shown
+//! first. A replica in memory may be read before it is on disk: what a get shows may be lost if it was never acknowledged and
+//! all its holders die.
+//!
+//! Always holds:
+//! - every request has exactly one answer, by its deadline, give or take 50 ms, whatever happens;
+//! - an acknowledged write is on `w` disks, and no older try of another write ever covers it;
+//! - a version goes only when one that covers it is there, and a copy in the wrong place only when all in the right ones have
+//!   it on disk; no era forgets what it wrote;
+//! - whoever is not sure to have every acknowledged write of a key says so, and no read ends on such answers alone while
+//!   somebody else can be asked;
+//! - nothing from outside is trusted with a length or an order; calls, confirmations and bytes held are bounded.
+//!
+//! What may surprise: a write whose first coordinator was cut off in the middle of it is done once more by the next one, and
+//! the first try, with an equal value, may come back later as a sibling of what has replaced the second.
 
 mod calls;
 mod config;
 mod coordinator;
 mod digests;
 mod forward;
+mod members;
 mod peers;
 mod ranges;
 mod read;
@@ -24,6 +48,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod version;
+mod words;
 
 use std::collections::BTreeMap;
 
@@ -31,11 +56,10 @@ use p2pnet_shared::{
     Epoch, Key, NodeName, UnixMillis,
     ring::{Place, Ring},
     telemetry::{HeldKey, KeyCounts, KeyEvent},
-    wire::dht::{Actor, Entry, Message, Operation, Packet, Refusal, Value},
+    wire::dht::{Actor, Entry, Message, Packet, Refusal},
 };
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 
-pub use self::config::Config;
 use self::{
     calls::{Call, Calls, LOOK},
     peers::Peers,
@@ -43,175 +67,11 @@ use self::{
     replica::Waiter,
     store::{Changed, Seen, Store},
 };
+pub use self::{
+    config::Config,
+    words::{Answer, Change, Effect, Input, Request, RequestId, Timer},
+};
 use crate::time::Millis;
-
-/// A question of one of our own users, until it is answered.
-pub type RequestId = u64;
-
-/// What a user asks of the store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Request {
-    /// Put or delete.
-    Write(Operation),
-    /// Get.
-    Read(Key),
-}
-
-/// What the user is told. Exactly one for each request, within [`Config::deadline`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
-    /// The value is on at least `w` disks.
-    Stored {
-        /// How many had it when we answered.
-        acks: u8,
-    },
-    /// The tombstone is on at least `w` disks.
-    Deleted {
-        /// How many had it when we answered.
-        acks: u8,
-    },
-    /// The key has a value.
-    Found {
-        /// The one that every node would show: a pure function of the siblings.
-        value: Value,
-        /// All that concurrent writes left, that one first; empty when there is just one.
-        siblings: Vec<Value>,
-    },
-    /// The key has no value, or not any more.
-    Missing,
-    /// Fewer copies than the quorum were reached in time. Whether a write is kept is unknown.
-    TooFew {
-        /// How many were reached.
-        reached: u8,
-        /// How many were wanted.
-        wanted: u8,
-    },
-    /// The replicas that were reached refused.
-    Refused {
-        /// Why, by the word of the first.
-        why: Refusal,
-        /// How many copies there are all the same.
-        reached: u8,
-    },
-}
-
-/// What happened.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Input {
-    /// A member is believed alive, or in a new life: it has its place on the ring.
-    MemberUp {
-        /// Who.
-        name: NodeName,
-        /// Which life.
-        epoch: Epoch,
-    },
-    /// It died or left: it has no place on the ring.
-    MemberDown {
-        /// Who.
-        name: NodeName,
-    },
-    /// A live member is suspected, or is so no more. It keeps its place, but others are asked before it.
-    MemberSuspected {
-        /// Who.
-        name: NodeName,
-        /// Whether it is suspected now.
-        suspected: bool,
-    },
-    /// One of our own users asks.
-    Asked {
-        /// Which question.
-        id: RequestId,
-        /// What.
-        request: Request,
-    },
-    /// A packet came in.
-    Received {
-        /// From whom.
-        from: NodeName,
-        /// What.
-        packet: Packet,
-    },
-    /// A connection to this member could not be made or broke: what was sent over it may be lost.
-    Unreachable {
-        /// Whose.
-        peer: NodeName,
-    },
-    /// Everything up to and with this batch is on disk.
-    Persisted {
-        /// The number of the [`Effect::Persist`].
-        batch: u64,
-    },
-    /// This batch is not on disk, nor is any after it that was handed over before this was said.
-    NotPersisted {
-        /// The number of the [`Effect::Persist`].
-        batch: u64,
-        /// Why.
-        why: Refusal,
-    },
-    /// A timer that was asked for went off.
-    TimerFired(Timer),
-}
-
-/// A change of what is on disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
-    /// Keep this entry, in place of what is kept under its key.
-    Put(Entry),
-    /// Keep nothing under this key any more.
-    Drop(Key),
-}
-
-/// What the protocol asks of the runtime.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Effect {
-    /// Send one packet; dial if there is no connection.
-    Send {
-        /// To whom.
-        to: NodeName,
-        /// What.
-        packet: Packet,
-    },
-    /// Put these changes on disk, all of them or none, after every batch before, and say so.
-    Persist {
-        /// Counts from 1.
-        batch: u64,
-        /// In order.
-        changes: Vec<Change>,
-    },
-    /// Tell our user.
-    Answer {
-        /// Which question.
-        id: RequestId,
-        /// What.
-        answer: Answer,
-    },
-    /// Wake us.
-    SetTimer {
-        /// From now.
-        after: Millis,
-        /// With this.
-        timer: Timer,
-    },
-    /// For those who watch.
-    Announce(KeyEvent),
-}
-
-/// What a timer is for. A stale one does no harm.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Timer {
-    /// What is under way is looked over.
-    Calls,
-    /// Once a second: have we slept, is there something to drop, will the disk have it now?
-    Tick {
-        /// When it was to fire.
-        due: Millis,
-    },
-    /// Repair looks around.
-    Repair {
-        /// When it was to fire.
-        due: Millis,
-    },
-}
 
 /// How often [`Timer::Tick`] goes off; by so much too late, and this node has slept.
 const TICK: Millis = Millis(1_000);
@@ -227,8 +87,12 @@ pub struct State {
     now: Millis,
     rng: Xoshiro256PlusPlus,
     ring: Ring,
-    /// How many members the ring ever had in this life: a node that was never one of more than one is a network of one.
-    most: usize,
+    /// This node was told of no other, has met none, and holds nothing that others wrote.
+    is_alone: bool,
+    /// Who came (or went) and is not on the ring yet (or still is), when it changed last, and when it will change.
+    coming: BTreeMap<NodeName, bool>,
+    ring_changed: Millis,
+    ring_due: Option<Millis>,
     store: Store,
     repair: Repair,
     peers: Peers,
@@ -266,11 +130,14 @@ impl State {
             now: Millis(0),
             rng: Xoshiro256PlusPlus::seed_from_u64(seed),
             ring,
-            most: 1,
+            is_alone: config.alone && store.iter().all(|(_, held)| version::is_by(&held.entry, &me)),
             store,
             repair: Repair::default(),
             peers: Peers::default(),
             calls: Calls::new(epoch),
+            coming: BTreeMap::new(),
+            ring_changed: Millis(0),
+            ring_due: None,
             waiting: BTreeMap::new(),
             waiters: 0,
             era: epoch.0.saturating_mul(1 << 16),
@@ -319,8 +186,9 @@ impl State {
                 self.on_batch(batch, Err(why), effects);
                 self.with_repair(effects, |repair, around| repair.not_persisted(around, batch, why));
             }
-            Input::TimerFired(Timer::Calls) => self.on_look(effects),
+            Input::TimerFired(Timer::Calls { due }) => self.on_look(due, effects),
             Input::TimerFired(Timer::Tick { due }) => self.on_tick(due, effects),
+            Input::TimerFired(Timer::Ring { due }) => self.on_ring_due(due, effects),
             Input::TimerFired(Timer::Repair { due }) => {
                 self.with_repair(effects, |repair, around| repair.timer(around, due));
             }
@@ -377,7 +245,7 @@ impl State {
         let is_fine = |entry: &Entry| entry.key == gather.found().key && version::is_sound(entry);
         match held {
             Some((entry, sure)) if entry.as_ref().is_none_or(is_fine) => gather.on_held(from, entry, sure),
-            _ => gather.on_lost(from, true),
+            _ => gather.on_unread(from),
         }
         match open {
             Call::Read(mut read) => {
@@ -387,82 +255,6 @@ impl State {
             }
             Call::Write(write) => self.on_gathered(call, write, effects),
             Call::Forward(_) => {}
-        }
-    }
-
-    fn on_member_up(&mut self, name: NodeName, epoch: Epoch, effects: &mut Vec<Effect>) {
-        if name == self.me {
-            return self.doubt(effects);
-        }
-        self.peers.up(&name, epoch);
-        if self.ring.members().binary_search(&name).is_err() {
-            let old = self.ring.clone();
-            self.ring.change([name], []);
-            self.most = self.most.max(self.ring.members().len());
-            self.on_ring_changed(&old, effects);
-        }
-    }
-
-    fn on_member_down(&mut self, name: &NodeName, effects: &mut Vec<Effect>) {
-        if *name == self.me {
-            return;
-        }
-        self.peers.down(name);
-        self.lost(name, effects);
-        if self.ring.members().binary_search(name).is_ok() {
-            let old = self.ring.clone();
-            self.ring.change([], [name]);
-            self.on_ring_changed(&old, effects);
-        }
-    }
-
-    fn on_ring_changed(&mut self, old: &Ring, effects: &mut Vec<Effect>) {
-        let (ring, me, n) = (&self.ring, &self.me, usize::from(self.config.n));
-        self.store.unmark(|place| ring.walk(ring.arc(place)).take(n).any(|name| name == me));
-        self.with_repair(effects, |repair, around| repair.ring_changed(around, old));
-    }
-
-    fn on_unreachable(&mut self, peer: &NodeName, effects: &mut Vec<Effect>) {
-        self.peers.avoid(peer, self.now);
-        self.lost(peer, effects);
-        self.with_repair(effects, |repair, around| repair.unreachable(around, peer));
-    }
-
-    /// What was sent to this node may be lost.
-    fn lost(&mut self, peer: &NodeName, effects: &mut Vec<Effect>) {
-        for call in self.calls.numbers() {
-            match self.calls.take(call) {
-                Some(Call::Read(mut read)) => {
-                    read.gather.on_lost(peer, false);
-                    if !self.look_at_read(call, &mut read, effects) {
-                        self.calls.put(call, Call::Read(read));
-                    }
-                }
-                Some(Call::Write(mut write)) => {
-                    Self::on_copy_lost(&mut write, peer);
-                    self.go_on(call, write, effects);
-                }
-                Some(Call::Forward(forwarding)) => self.on_forward_lost(call, forwarding, peer, effects),
-                None => {}
-            }
-        }
-    }
-
-    /// Looks over all that is under way.
-    fn on_look(&mut self, effects: &mut Vec<Effect>) {
-        self.calls.is_timed = false;
-        for call in self.calls.numbers() {
-            match self.calls.take(call) {
-                Some(Call::Read(mut read)) => {
-                    self.look_at_gather(&mut read.gather);
-                    if !self.look_at_read(call, &mut read, effects) {
-                        self.calls.put(call, Call::Read(read));
-                    }
-                }
-                Some(Call::Write(write)) => self.look_at_write(call, write, effects),
-                Some(Call::Forward(forwarding)) => self.look_at_forwarding(call, forwarding, effects),
-                None => {}
-            }
         }
     }
 
@@ -544,9 +336,10 @@ impl State {
             self.with_repair(effects, |repair, around| repair.changed(around, &changes));
         }
         self.save(effects);
-        if !self.calls.is_timed && self.calls.len() > 0 {
-            self.calls.is_timed = true;
-            effects.push(Effect::SetTimer { after: LOOK, timer: Timer::Calls });
+        if self.calls.timed.is_none() && self.calls.len() > 0 {
+            let due = self.now + LOOK;
+            self.calls.timed = Some(due);
+            effects.push(Effect::SetTimer { after: LOOK, timer: Timer::Calls { due } });
         }
         let now = self.clock();
         for effect in &mut effects[before..] {
@@ -584,9 +377,9 @@ impl State {
         usize::from(self.config.n.max(1))
     }
 
-    /// How many copies or answers are wanted: as configured, but not more than there ever were members.
+    /// How many copies or answers are wanted.
     fn needed(&self, configured: u8) -> usize {
-        usize::from(configured.max(1)).min(self.most).min(self.n())
+        if self.is_alone { 1 } else { usize::from(configured.max(1)).min(self.n()) }
     }
 
     /// The ring of the members believed alive, this node included.

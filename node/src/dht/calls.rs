@@ -50,6 +50,8 @@ pub(super) struct Order {
     pub(super) hops: u8,
     /// Who refused to coordinate it, and why.
     pub(super) refused: Vec<(NodeName, Refusal)>,
+    /// How often it came too late.
+    pub(super) late: u8,
     /// Copies there are, by the last that was heard.
     pub(super) reached: u8,
 }
@@ -79,13 +81,13 @@ pub(super) enum Call {
 pub(super) struct Calls {
     last: u64,
     open: BTreeMap<u64, Call>,
-    /// Whether the timer is set.
-    pub(super) is_timed: bool,
+    /// When the timer goes off, if it is set.
+    pub(super) timed: Option<Millis>,
 }
 
 impl Calls {
     pub(super) fn new(epoch: Epoch) -> Self {
-        Self { last: epoch.0.saturating_mul(1 << 20), open: BTreeMap::new(), is_timed: false }
+        Self { last: epoch.0.saturating_mul(1 << 20), open: BTreeMap::new(), timed: None }
     }
 
     /// A number for a new call.

@@ -13,6 +13,10 @@ pub struct Config {
     pub w: u8,
     /// Replicas that must answer a read. Default 2.
     pub r: u8,
+    /// Whether this node was told of no other to join. As long as it has met none, and holds nothing that others wrote, it is
+    /// a network of one: a write is acknowledged with its only copy. Default no: who starts anew and has not met the others
+    /// yet acknowledges nothing.
+    pub alone: bool,
     /// Virtual nodes of each member. Default 64; 32 in networks that start with 500 or more.
     pub vnodes: u16,
     /// Milliseconds until a user is told that too few copies were reached. Default 4,000, below the five seconds that the
@@ -41,6 +45,7 @@ impl Default for Config {
             n: 3,
             w: 2,
             r: 2,
+            alone: false,
             vnodes: VNODES,
             deadline: Millis(4_000),
             patience: Millis(200),

@@ -14,8 +14,10 @@
 //! No version is made after the order's `valid_until`: from then on its asker may try elsewhere, and later writes may have
 //! been acknowledged, which must not be covered by this one.
 //!
-//! Who is silent for `patience`, or refuses, is replaced by the next of the list (a *stand-in*, hinted handoff §4.6); the
-//! call lives on after its answer until all have confirmed or its deadline, and repair is told who never did.
+//! Who is silent for `patience`, refuses or cannot be reached is replaced by the next of the list (a *stand-in*, hinted
+//! handoff §4.6), whose copy counts only when twice `patience` has passed: a replica that merely missed a packet would not
+//! know that it missed a write, and two of these would answer a read with what was before. The call lives on after its
+//! answer until all have confirmed or its deadline, and repair is told who never did.
 
 use p2pnet_shared::{
     NodeName,
@@ -27,7 +29,7 @@ use p2pnet_shared::{
 use super::{
     Answer, Effect, State, Waiter,
     calls::{Asker, Call, Order},
-    read::{Gather, count},
+    read::{Gather, TRIES, count},
     version,
 };
 use crate::time::Millis;
@@ -64,8 +66,11 @@ struct Spread {
     own: Disk,
     /// Whether we were sure ourselves.
     own_sure: bool,
+    /// Whether our copy is one of the first n.
+    is_mine: bool,
     copies: Vec<Copied>,
     rounds: u8,
+    started: Millis,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +88,10 @@ enum Disk {
 struct Copied {
     name: NodeName,
     disk: Disk,
+    /// Whether it is one of the first n.
+    is_replica: bool,
+    /// How often it was given.
+    tries: u8,
 }
 
 impl Spread {
@@ -92,6 +101,12 @@ impl Spread {
 
     fn acks(&self) -> usize {
         self.disks().filter(|disk| matches!(disk, Disk::Has(_))).count()
+    }
+
+    /// Copies on the disks of the first n.
+    fn placed(&self) -> usize {
+        let others = self.copies.iter().filter(|copy| copy.is_replica && matches!(copy.disk, Disk::Has(_)));
+        usize::from(self.is_mine && matches!(self.own, Disk::Has(_))) + others.count()
     }
 
     fn sure(&self) -> usize {
@@ -121,9 +136,10 @@ impl State {
             return self.spread(order, None, 0, effects);
         }
         let number = self.calls.number();
-        let mut gather = self.gather(place, key);
+        let mut gather = self.gather(place, key, self.config.patience);
         if self.ask_on(number, &mut gather, effects) {
-            return self.spread(order, Some(gather.found()), 0, effects);
+            let gathered = (gather.found(), gather.is_sure());
+            return self.spread(order, Some(gathered), 0, effects);
         }
         let phase = Phase::Gathering(gather);
         let write = Write { order, phase, is_answered: false, told: self.now };
@@ -131,11 +147,12 @@ impl State {
         Ok(())
     }
 
-    /// Makes the new version and gives it to all who are to have it. `gathered`: all that was acknowledged before.
+    /// Makes the new version and gives it to all who are to have it. `gathered`: what others had, and whether that is all
+    /// that was acknowledged before.
     fn spread(
         &mut self,
         order: Order,
-        gathered: Option<&Entry>,
+        gathered: Option<(&Entry, bool)>,
         rounds: u8,
         effects: &mut Vec<Effect>,
     ) -> Result<(), (Order, Refusal)> {
@@ -145,12 +162,17 @@ impl State {
         let (place, key) = (order.place, order.key().clone());
         let held = self.store.get(place, &key);
         let own_sure = self.is_sure(place, held);
-        let whole = gathered.is_some() || held.is_some_and(|held| self.store.is_whole(held));
+        let is_all = gathered.is_some_and(|(_, is_all)| is_all);
+        let whole = is_all || held.is_some_and(|held| self.store.is_whole(held));
         let mut base = held.map_or_else(|| Entry { key: key.clone(), versions: Vec::new() }, |held| held.entry.clone());
-        if let Some(gathered) = gathered {
+        if let Some((gathered, _)) = gathered {
             version::merge(&mut base, &gathered.versions);
         }
         if order.is_delete() && !version::is_live(&base) {
+            if !is_all && rounds == 0 {
+                // Somebody who did not answer may have it.
+                return Err((order, Refusal::Late));
+            }
             self.answer_write(&order, Answer::Missing, effects);
             return Ok(());
         }
@@ -169,7 +191,8 @@ impl State {
             }
             None => Disk::Has(true),
         };
-        let mut spread = Spread { entry, whole, own, own_sure, copies: Vec::new(), rounds };
+        let (is_mine, started) = (self.is_mine(place), self.now);
+        let mut spread = Spread { entry, whole, own, own_sure, is_mine, copies: Vec::new(), rounds, started };
         self.stand_in(number, place, &mut spread, effects);
         let phase = Phase::Spreading(spread);
         let write = Write { order, phase, is_answered: false, told: self.now };
@@ -188,13 +211,19 @@ impl State {
     }
 
     /// Gives the entry to one node, or once more.
-    fn give(&mut self, call: u64, spread: &mut Spread, name: NodeName, effects: &mut Vec<Effect>) {
+    fn give(
+        &mut self,
+        call: u64,
+        spread: &mut Spread,
+        (name, is_replica): (NodeName, bool),
+        effects: &mut Vec<Effect>,
+    ) {
         let message = Message::Merge { call, entry: spread.entry.clone(), whole: spread.whole };
         self.send(name.clone(), message, effects);
         let disk = Disk::Waiting(self.now);
         match spread.copies.iter_mut().find(|copy| copy.name == name) {
-            Some(copy) => copy.disk = disk,
-            None => spread.copies.push(Copied { name, disk }),
+            Some(copy) => (copy.disk, copy.tries) = (disk, copy.tries.saturating_add(1)),
+            None => spread.copies.push(Copied { name, disk, is_replica, tries: 1 }),
         }
     }
 
@@ -207,7 +236,8 @@ impl State {
             return self.calls.put(call, Call::Write(write));
         }
         let Write { order, phase: Phase::Gathering(gather), .. } = *write else { return };
-        if let Err((order, why)) = self.spread(order, Some(gather.found()), 0, effects) {
+        let gathered = (gather.found(), gather.is_sure());
+        if let Err((order, why)) = self.spread(order, Some(gathered), 0, effects) {
             self.refuse(order, why, effects);
         }
     }
@@ -238,7 +268,8 @@ impl State {
                 let _ = self.store.merge(write.order.place, more, false, self.wall());
                 if !write.is_answered && rounds <= ROUNDS_MAX && self.now <= write.order.valid_until {
                     let whole = spread.whole.then(|| more.clone());
-                    if let Err((order, why)) = self.spread(write.order, whole.as_ref(), rounds, effects) {
+                    let whole = whole.as_ref().map(|more| (more, true));
+                    if let Err((order, why)) = self.spread(write.order, whole, rounds, effects) {
                         self.refuse(order, why, effects);
                     }
                     return;
@@ -258,9 +289,9 @@ impl State {
     }
 
     /// What was sent to a node may be lost.
-    pub(super) fn on_copy_lost(write: &mut Write, peer: &NodeName) {
+    pub(super) fn on_copy_lost(write: &mut Write, peer: &NodeName, now: Millis) {
         match &mut write.phase {
-            Phase::Gathering(gather) => gather.on_lost(peer, false),
+            Phase::Gathering(gather) => gather.on_lost(peer, now),
             Phase::Spreading(spread) => {
                 for copy in spread.copies.iter_mut().filter(|copy| copy.name == *peer) {
                     if matches!(copy.disk, Disk::Waiting(_)) {
@@ -280,8 +311,10 @@ impl State {
         self.stand_in(call, write.order.place, spread, effects);
         let (acks, needed) = (spread.acks(), self.needed(self.config.w));
         write.order.reached = count(acks);
+        let is_placed =
+            spread.placed() >= needed || self.now - spread.started >= self.config.patience + self.config.patience;
         let is_complete = spread.whole || spread.sure() >= needed || !self.is_awaited(spread);
-        if !write.is_answered && acks >= needed && is_complete {
+        if !write.is_answered && acks >= needed && is_placed && is_complete {
             write.is_answered = true;
             let acks = count(acks);
             let done = if write.order.is_delete() { Answer::Deleted { acks } } else { Answer::Stored { acks } };
@@ -303,35 +336,39 @@ impl State {
         spread.copies.iter().any(|copy| fresh(copy.disk))
     }
 
-    /// Sees to it that `n` are asked: the first reachable of the list, the next in place of each who is silent, lost or
-    /// refuses, and again who can be reached again.
+    /// Sees to it that the first n of the list are asked, the next in place of each who is silent, lost or refuses, and again
+    /// whose connection broke, or who can be reached again.
     fn stand_in(&mut self, call: u64, place: Place, spread: &mut Spread, effects: &mut Vec<Effect>) {
-        let is_well = |disk: Disk| match disk {
+        let list: Vec<NodeName> = self.ring.walk(self.ring.arc(place)).take(2 * self.n()).cloned().collect();
+        let is_asked = |spread: &Spread, name: &NodeName| spread.copies.iter().any(|copy| copy.name == *name);
+        for name in list.iter().take(self.n()) {
+            if *name != self.me && !is_asked(spread, name) {
+                self.give(call, spread, (name.clone(), true), effects);
+            }
+        }
+        let can_be = |name: &NodeName| self.peers.is_reachable(name, self.now);
+        let again = |copy: &&Copied| copy.disk == Disk::No && (copy.tries < TRIES || can_be(&copy.name));
+        let again = spread.copies.iter().filter(again).map(|copy| (copy.name.clone(), copy.is_replica));
+        let mut names: Vec<(NodeName, bool)> = again.collect();
+        let is_well = |copy: &&Copied| match copy.disk {
             Disk::No | Disk::Refused(_) => false,
-            Disk::Waiting(since) => self.now - since < self.config.patience,
+            Disk::Waiting(since) => self.now - since < self.config.patience && can_be(&copy.name),
             Disk::Has(_) => true,
         };
-        let well = spread.copies.iter().filter(|copy| is_well(copy.disk)).count();
-        let again = spread.copies.iter().filter(|copy| copy.disk == Disk::No);
-        let again: Vec<NodeName> = again.map(|copy| copy.name.clone()).collect();
-        let mut names = Vec::new();
-        let wanted = self.n() - usize::from(self.is_mine(place));
-        if well < wanted {
-            let list = self.ring.walk(self.ring.arc(place)).take(2 * self.n());
-            let new = list.filter(|name| **name != self.me && !spread.copies.iter().any(|copy| copy.name == **name));
-            let new = new.filter(|name| self.peers.is_reachable(name, self.now));
-            names.extend(new.take(wanted - well).cloned());
-        }
-        names.extend(again.into_iter().filter(|name| self.peers.is_reachable(name, self.now)));
+        let wanted = self.n() - usize::from(spread.is_mine);
+        let missing = wanted.saturating_sub(spread.copies.iter().filter(is_well).count());
+        let new = list.into_iter().filter(|name| *name != self.me && can_be(name) && !is_asked(spread, name));
+        names.extend(new.take(missing).map(|name| (name, false)));
         for name in names {
             self.give(call, spread, name, effects);
         }
     }
 
     /// Time has passed for a write that this node coordinates.
-    pub(super) fn look_at_write(&mut self, call: u64, mut write: Box<Write>, effects: &mut Vec<Effect>) {
+    pub(super) fn look_at_write(&mut self, call: u64, mut write: Box<Write>, is_late: bool, effects: &mut Vec<Effect>) {
         match &mut write.phase {
-            Phase::Gathering(gather) => self.look_at_gather(gather),
+            Phase::Gathering(gather) => self.look_at_gather(gather, is_late),
+            Phase::Spreading(_) if is_late => {}
             Phase::Spreading(spread) => {
                 for copy in &mut spread.copies {
                     let Disk::Waiting(since) = copy.disk else { continue };

@@ -10,7 +10,7 @@
 //! A `Forward` says until when it may be begun, by its receiver's own clock, as estimated here to the early side. Only
 //! when that has passed without a sign is another one asked: then the first can make no version of it any more, and
 //! whatever is acknowledged later cannot be covered by this write's older try. Who was never heard is asked for its clock
-//! first.
+//! first. A write that was refused for coming too late, on a slow network, is valid for twice as long the next time.
 //!
 //! Members may disagree on who is first: a receiver that is not among its own first `n` forwards once more (two hops at
 //! most), as long as the write is still valid, and hands back what it hears.
@@ -31,6 +31,8 @@ use crate::time::Millis;
 const HOPS_MAX: u8 = 2;
 /// What is said to be valid for longer than this was meant for another life's clock.
 const VALIDITY_MAX: u64 = 60_000;
+/// How often a write that came too late is made valid for twice as long: the network is slow.
+const LATER_MAX: u8 = 2;
 /// By how much a coordinator answers earlier than its asker gives up, so that the answer names the copies.
 const EARLIER: Millis = Millis(300);
 
@@ -65,7 +67,7 @@ impl State {
     fn order(asker: Asker, operation: Operation, deadline: Millis, valid_until: Millis, hops: u8) -> Order {
         let (Operation::Put { key, .. } | Operation::Delete { key }) = &operation;
         let place = Place::of(key.as_str());
-        Order { asker, operation, place, deadline, valid_until, hops, refused: Vec::new(), reached: 0 }
+        Order { asker, operation, place, deadline, valid_until, hops, refused: Vec::new(), late: 0, reached: 0 }
     }
 
     /// Another node wants a write coordinated.
@@ -139,6 +141,11 @@ impl State {
         self.calls.put(number, Call::Forward(Box::new(Forwarding { order, step: Step::Parked })));
     }
 
+    /// How long the next try of a write is valid.
+    fn validity(&self, order: &Order) -> Millis {
+        Millis(self.config.validity.0 << order.late)
+    }
+
     fn forward(&mut self, order: Order, to: NodeName, effects: &mut Vec<Effect>) {
         let call = self.calls.number();
         let step = match self.peers.clock(&to, self.now) {
@@ -148,7 +155,7 @@ impl State {
             }
             Some(clock) => {
                 let left = match order.asker {
-                    Asker::User(_) => self.config.validity,
+                    Asker::User(_) => self.validity(&order),
                     Asker::Peer(..) => order.valid_until - self.now,
                 };
                 let valid_until = clock.saturating_add(left.0);
@@ -211,6 +218,10 @@ impl State {
         }
         order.reached = acks;
         let answer = match refused {
+            Some(Refusal::Late) if acks == 0 && order.late < LATER_MAX => {
+                order.late += 1;
+                return self.route(order, effects);
+            }
             Some(why) if acks == 0 => {
                 order.refused.push((from.clone(), why));
                 return self.route(order, effects);
@@ -225,13 +236,20 @@ impl State {
     }
 
     /// Time has passed for a write on its way.
-    pub(super) fn look_at_forwarding(&mut self, call: u64, forwarding: Box<Forwarding>, effects: &mut Vec<Effect>) {
+    pub(super) fn look_at_forwarding(
+        &mut self,
+        call: u64,
+        forwarding: Box<Forwarding>,
+        is_late: bool,
+        effects: &mut Vec<Effect>,
+    ) {
         let Forwarding { mut order, step } = *forwarding;
         let is_relay = matches!(order.asker, Asker::Peer(..));
         if self.now >= order.deadline {
             return self.too_few(&order, effects);
         }
         let is_over = match &step {
+            _ if is_late => false,
             Step::Parked => true,
             Step::Clock(to, since) => {
                 let is_over = self.now - *since >= self.config.patience;
@@ -242,7 +260,8 @@ impl State {
             }
             // A little longer than it is valid: its clock may run a little slower than ours.
             Step::Sent(to, at, sign) => {
-                let is_over = self.now - *sign > self.config.validity + Millis(self.config.validity.0 / 10);
+                let validity = self.validity(&order);
+                let is_over = self.now - *sign > validity + Millis(validity.0 / 10);
                 if is_over {
                     self.peers.silent(to, *at, self.now);
                     order.refused.push((to.clone(), Refusal::Late));

@@ -82,6 +82,11 @@ impl Peers {
         self.0.get(name).is_some_and(|peer| !peer.suspected && now >= peer.avoid_until)
     }
 
+    /// Whether it is a member that nobody suspects.
+    pub(super) fn is_trusted(&self, name: &NodeName) -> bool {
+        self.0.get(name).is_some_and(|peer| !peer.suspected)
+    }
+
     /// How many members there are, and how many of them are suspected or just now silent.
     pub(super) fn missing(&self, now: Millis) -> (usize, usize) {
         (self.0.len(), self.0.values().filter(|peer| peer.suspected || now < peer.avoid_until).count())

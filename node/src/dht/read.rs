@@ -2,12 +2,15 @@
 //!
 //! ```text
 //!  at once     r of the first n that can be reached, ourselves first if we are one of them
-//!  an answer is not sure, or 2 × patience    everyone of the list of 2n who can be reached
+//!  an answer is not sure, or 2 × patience    everyone of the list of 2n, also who is suspected or was silent before
 //!  patience    those of the first n that were not asked yet; who was silent is passed over from now on
 //! ```
 //! It is certain once `r` of the first `n` reachable have answered, and either `r` of the answers are *sure* (their sender
-//! has every acknowledged write of that part of the ring, for all it knows), or everyone of the list who can be reached has
-//! answered: more cannot be known. Both for gets and for the context of a write.
+//! has every acknowledged write of that part of the ring, for all it knows), or everyone of the list was asked and has
+//! answered, could not be reached twice, or stayed silent for too long: more cannot be known. For a get that is half its
+//! deadline, unless membership suspects them: on a slow network the one who knows is the last to answer; and while not even
+//! one answer is sure, all that membership trusts are waited for. For the context of a write it is `patience`: what was
+//! missed then comes back with the first copy.
 //!
 //! Versions that differ are put together, and what is found is given to those of the first `n` that lack some of it (read
 //! repair).
@@ -34,6 +37,10 @@ enum Asked {
     No,
     /// Asked at that time.
     Waiting(Millis),
+    /// Asked at that time, and passed over, but it may still answer.
+    Silent(Millis),
+    /// It could not be reached at that time.
+    Lost(Millis),
     /// It answered: the hash of its versions, and whether it is sure.
     Answered(u64, bool),
     /// It cannot read its store.
@@ -44,7 +51,12 @@ enum Asked {
 struct Target {
     name: NodeName,
     asked: Asked,
+    /// How often it was asked.
+    tries: u8,
 }
+
+/// How often a node is asked whose connection breaks.
+pub(super) const TRIES: u8 = 2;
 
 /// One round of asking.
 #[derive(Debug)]
@@ -56,6 +68,8 @@ pub(super) struct Gather {
     found: Entry,
     started: Millis,
     needed: usize,
+    /// How long who is silent may still know better.
+    hope: Millis,
     /// Ask all of the first n, not only as many as are needed.
     hedged: bool,
     /// Ask everyone.
@@ -63,10 +77,10 @@ pub(super) struct Gather {
 }
 
 impl Gather {
-    fn new(place: Place, key: Key, names: Vec<NodeName>, needed: usize, now: Millis) -> Self {
-        let targets = names.into_iter().map(|name| Target { name, asked: Asked::No }).collect();
+    fn new(place: Place, key: Key, names: Vec<NodeName>, needed: usize, (now, hope): (Millis, Millis)) -> Self {
+        let targets = names.into_iter().map(|name| Target { name, asked: Asked::No, tries: 0 }).collect();
         let found = Entry { key, versions: Vec::new() };
-        Self { place, targets, found, started: now, needed, hedged: false, widened: false }
+        Self { place, targets, found, started: now, needed, hope, hedged: false, widened: false }
     }
 
     /// What was found, without versions if nothing was.
@@ -77,6 +91,11 @@ impl Gather {
     /// How many answered.
     pub(super) fn answers(&self) -> usize {
         self.targets.iter().filter(|target| matches!(target.asked, Asked::Answered(..))).count()
+    }
+
+    /// Whether what was found is everything that was acknowledged: enough are sure of it, or nobody is missing.
+    pub(super) fn is_sure(&self) -> bool {
+        self.sure() >= self.needed || self.answers() == self.targets.len()
     }
 
     fn sure(&self) -> usize {
@@ -100,13 +119,21 @@ impl Gather {
         }
     }
 
-    /// This node cannot answer, or what was sent to it is lost.
-    pub(super) fn on_lost(&mut self, from: &NodeName, unread: bool) {
-        let Some(target) = self.targets.iter_mut().find(|target| target.name == *from) else { return };
-        if matches!(target.asked, Asked::Waiting(_)) || (unread && target.asked == Asked::No) {
-            target.asked = if unread { Asked::Unread } else { Asked::No };
+    /// It cannot read its store.
+    pub(super) fn on_unread(&mut self, from: &NodeName) {
+        if let Some(target) = self.targets.iter_mut().find(|target| target.name == *from) {
+            target.asked = Asked::Unread;
+            self.hedged = true;
         }
-        self.hedged = true;
+    }
+
+    /// What was sent to it is lost: a new connection may do, once.
+    pub(super) fn on_lost(&mut self, from: &NodeName, now: Millis) {
+        let Some(target) = self.targets.iter_mut().find(|target| target.name == *from) else { return };
+        if matches!(target.asked, Asked::Waiting(_) | Asked::Silent(_)) {
+            target.asked = if target.tries < TRIES { Asked::No } else { Asked::Lost(now) };
+            self.hedged = true;
+        }
     }
 }
 
@@ -114,7 +141,8 @@ impl State {
     /// Begins a read for a user.
     pub(super) fn on_get(&mut self, id: RequestId, key: Key, effects: &mut Vec<Effect>) {
         let place = Place::of(key.as_str());
-        let mut gather = self.gather(place, key);
+        let hope = Millis(self.config.deadline.0 / 2);
+        let mut gather = self.gather(place, key, hope);
         let number = self.calls.number();
         if self.ask_on(number, &mut gather, effects) {
             return self.answer_read(id, &gather, effects);
@@ -124,9 +152,9 @@ impl State {
     }
 
     /// A round of asking for a key that nobody was asked in yet.
-    pub(super) fn gather(&self, place: Place, key: Key) -> Gather {
+    pub(super) fn gather(&self, place: Place, key: Key, hope: Millis) -> Gather {
         let list = self.ring.walk(self.ring.arc(place)).take(2 * self.n());
-        Gather::new(place, key, list.cloned().collect(), self.needed(self.config.r), self.now)
+        Gather::new(place, key, list.cloned().collect(), self.needed(self.config.r), (self.now, hope))
     }
 
     /// Asks those whose turn it is; says whether what is known now is certain.
@@ -134,9 +162,10 @@ impl State {
         loop {
             let alive = |target: &Target| match target.asked {
                 Asked::Answered(..) => true,
-                Asked::Unread => false,
-                Asked::Waiting(since) => self.now - since < self.config.patience,
+                Asked::Waiting(_) => true,
+                Asked::Unread | Asked::Silent(_) | Asked::Lost(_) => false,
                 Asked::No if target.name == self.me => !self.store.is_broken(),
+                Asked::No if gather.widened || target.tries > 0 => true,
                 Asked::No => self.peers.is_reachable(&target.name, self.now),
             };
             let alive: Vec<usize> = (0..gather.targets.len()).filter(|index| alive(&gather.targets[*index])).collect();
@@ -144,11 +173,25 @@ impl State {
             let is = |index: &&usize, what: fn(&Asked) -> bool| what(&gather.targets[**index].asked);
             let answered = first.iter().filter(|index| is(index, |asked| matches!(asked, Asked::Answered(..)))).count();
             let waiting = first.iter().filter(|index| is(index, |asked| matches!(asked, Asked::Waiting(_)))).count();
-            let open = alive.iter().any(|index| !matches!(gather.targets[*index].asked, Asked::Answered(..)));
-            if (answered >= gather.needed && gather.sure() >= gather.needed)
-                || (!open && gather.answers() >= gather.needed)
-            {
+            // Nobody who answered a get is sure: then whoever is missing may know better, and nothing is certain before the
+            // membership has lost its trust in them.
+            let is_blind = gather.sure() == 0 && gather.hope > self.config.patience;
+            let is_awaited = |target: &Target| match target.asked {
+                Asked::Silent(since) => {
+                    (is_blind || self.now - since < gather.hope) && self.peers.is_trusted(&target.name)
+                }
+                Asked::Lost(_) => is_blind && self.peers.is_trusted(&target.name),
+                _ => false,
+            };
+            let open = alive.iter().any(|index| !matches!(gather.targets[*index].asked, Asked::Answered(..)))
+                || gather.targets.iter().any(is_awaited);
+            let is_all = !open && gather.widened;
+            if answered >= gather.needed && (is_all || gather.sure() >= gather.needed) {
                 return true;
+            }
+            if !open && !gather.widened {
+                gather.widened = true;
+                continue;
             }
             let (from, most) = match gather {
                 Gather { widened: true, .. } => (&alive[..], usize::MAX),
@@ -181,21 +224,25 @@ impl State {
             return true;
         }
         self.send(name, Message::Read { call, key: key.clone() }, effects);
-        gather.targets[index].asked = Asked::Waiting(self.now);
+        let target = &mut gather.targets[index];
+        target.asked = Asked::Waiting(self.now);
+        target.tries = target.tries.saturating_add(1);
         false
     }
 
     /// Time has passed: who was silent too long is passed over, and others are asked.
-    pub(super) fn look_at_gather(&mut self, gather: &mut Gather) {
-        for target in &mut gather.targets {
-            let Asked::Waiting(since) = target.asked else { continue };
-            let waited = self.now - since;
-            if waited >= self.config.patience {
-                gather.hedged = true;
-                self.peers.silent(&target.name, since, self.now);
-            }
-            if waited >= AVOID + self.config.patience && self.peers.is_reachable(&target.name, self.now) {
-                target.asked = Asked::No;
+    pub(super) fn look_at_gather(&mut self, gather: &mut Gather, is_late: bool) {
+        for target in gather.targets.iter_mut().filter(|_| !is_late) {
+            match target.asked {
+                Asked::Waiting(since) if self.now - since >= self.config.patience => {
+                    gather.hedged = true;
+                    self.peers.silent(&target.name, since, self.now);
+                    target.asked = Asked::Silent(since);
+                }
+                Asked::Lost(since) if self.now - since >= AVOID && self.peers.is_reachable(&target.name, self.now) => {
+                    (target.asked, target.tries) = (Asked::No, 0);
+                }
+                _ => {}
             }
         }
         gather.widened |= self.now - gather.started >= self.config.patience + self.config.patience;
@@ -234,13 +281,14 @@ impl State {
         if hash == 0 || expired {
             return;
         }
+        let whole = gather.is_sure();
         for target in all.filter(lacking) {
             if target.name == self.me {
                 // What cannot be taken now, repair brings later.
-                let _ = self.store.merge(gather.place, found, true, self.wall());
+                let _ = self.store.merge(gather.place, found, whole, self.wall());
             } else {
                 let entry = found.clone();
-                self.send(target.name.clone(), Message::Merge { call: 0, entry, whole: true }, effects);
+                self.send(target.name.clone(), Message::Merge { call: 0, entry, whole }, effects);
             }
         }
     }

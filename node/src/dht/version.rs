@@ -18,7 +18,7 @@
 use std::cmp::Ordering;
 
 use p2pnet_shared::{
-    UnixMillis,
+    NodeName, UnixMillis,
     wire::dht::{Actor, Dot, Entry, PACKET_MAX_BYTES, Value, Version},
 };
 
@@ -104,6 +104,14 @@ fn prune(seen: &mut Vec<(Actor, u64)>, entry: &Entry) {
         let Some((oldest, _)) = old.min_by_key(|(_, (actor, _))| (actor.era, &actor.node)) else { return };
         seen.remove(oldest);
     }
+}
+
+/// Whether only this node ever wrote it, as far as that is remembered.
+pub(super) fn is_by(entry: &Entry, node: &NodeName) -> bool {
+    let is_by = |version: &Version| {
+        version.dot.actor.node == *node && version.context.iter().all(|(actor, _)| actor.node == *node)
+    };
+    entry.versions.iter().all(is_by)
 }
 
 /// Whether the key has a value: a version that is no tombstone.

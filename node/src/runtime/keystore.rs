@@ -75,20 +75,20 @@ enum State {
 }
 
 impl Keystore {
-    /// The store in `folder` and everything that it holds. If it cannot be used, it is empty, the log says why, and
-    /// [`Outcomes::next`] begins with `NotPersisted` of batch 0: the protocol is to neither read nor write in this life.
-    pub(super) fn open(folder: Option<&Path>, me: &NodeName) -> (Self, Outcomes, Vec<Entry>) {
+    /// The store in `folder` and everything that it holds; `None` if it cannot be used, and the log says why: then nothing
+    /// is to be read from it or written to it in this life.
+    pub(super) fn open(folder: Option<&Path>, me: &NodeName) -> (Self, Outcomes, Option<Vec<Entry>>) {
         match folder {
             Some(folder) => Self::open_home(Home::new(folder), me),
             None => {
                 tracing::warn!(node = %me, "no data folder (`--data DIR`): acknowledged keys do not survive a restart of this node");
                 let (keystore, outcomes) = Self::with(me, State::Memory);
-                (keystore, outcomes, Vec::new())
+                (keystore, outcomes, Some(Vec::new()))
             }
         }
     }
 
-    fn open_home(home: Home, me: &NodeName) -> (Self, Outcomes, Vec<Entry>) {
+    fn open_home(home: Home, me: &NodeName) -> (Self, Outcomes, Option<Vec<Entry>>) {
         let mut held = Vec::new();
         match Store::open(&home, None, |entry| held.push(entry)) {
             Ok(store) => {
@@ -96,14 +96,13 @@ impl Keystore {
                     tracing::info!(node = %me, keys = held.len(), "keys were read from {}", home.file().display());
                 }
                 let (keystore, outcomes) = Self::with(me, State::Waiting(Box::new((home, store))));
-                (keystore, outcomes, held)
+                (keystore, outcomes, Some(held))
             }
             Err(why) => {
                 let file = home.file();
                 tracing::error!(node = %me, "the keys in {} cannot be used: {why}; {WAY_OUT}", file.display());
                 let (keystore, outcomes) = Self::with(me, State::Broken);
-                let _ = keystore.tell.send(dht::Input::NotPersisted { batch: 0, why: Refusal::Broken });
-                (keystore, outcomes, Vec::new())
+                (keystore, outcomes, None)
             }
         }
     }

@@ -117,6 +117,8 @@ impl Drop for NodeHandle {
 /// # Errors
 /// [`StartError`] when the data folder or the port is not to be had; a retry helps once that is mended.
 pub async fn start(settings: Settings) -> Result<NodeHandle, StartError> {
+    // A file that may not grow is to be an error of the write, not the end of the process: caught, the signal does nothing.
+    let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
     let clock = Clock::start();
     let identity = disk::open(&settings.data, clock.wall())?;
     if let DataFolder::IfPresent(path) = &settings.data
@@ -174,7 +176,12 @@ fn assemble(
         clock,
     };
     let (keystore, outcomes, held) = Keystore::open(identity.folder.as_deref(), &me.name);
-    let store = dht::State::new(me.name.clone(), me.epoch, settings.dht.clone(), rng.random(), held);
+    let alone = settings.bootstrap.is_none() && settings.peers.is_empty();
+    let (config, seed) = (dht::Config { alone, ..settings.dht.clone() }, rng.random());
+    let store = match held {
+        Some(held) => dht::State::new(me.name.clone(), me.epoch, config, seed, held),
+        None => dht::State::broken(me.name.clone(), me.epoch, config, seed),
+    };
     let keys = Keys::new(wiring, store, keystore);
     let surface = Surface::new(who, door.clone(), heard_in, caller.clone(), keys.clone(), settings.dht.n);
     let (mut listener, mut tasks, mut telemetry) = (JoinSet::new(), JoinSet::new(), JoinSet::new());

@@ -172,6 +172,8 @@ fn last_kill(network: &mut Network) {
 thread_local! {
     /// Whether a panic of this thread is expected and said by somebody else.
     static QUIET: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    /// The line of its last panic.
+    static WHERE: std::cell::Cell<String> = const { std::cell::Cell::new(String::new()) };
 }
 
 /// Runs something and says why it panicked, if it did, without printing that.
@@ -183,6 +185,8 @@ pub(crate) fn quietly<T>(run: impl FnOnce() -> T) -> Result<T, String> {
             if !QUIET.get() {
                 loud(info);
             }
+            let place = info.location().map(|place| format!("{}:{}", place.file(), place.line()));
+            WHERE.set(place.unwrap_or_default());
         }));
     });
     QUIET.set(true);
@@ -190,7 +194,8 @@ pub(crate) fn quietly<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     QUIET.set(false);
     result.map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
-        text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given").to_owned()
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
+        format!("{text} ({})", WHERE.take())
     })
 }
 

@@ -90,6 +90,8 @@ counters! { KeyCounters:
     late_forwards,
     /// Copies given to a node that is none of the first `n` by the truth: stand-ins.
     stand_ins,
+    /// Writes acknowledged while fewer than `w` of the first `n` had them.
+    sloppy_writes,
     /// Merges sent by a node that had only read.
     read_repairs,
     /// Entries with more than one version that reached a disk.

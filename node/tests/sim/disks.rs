@@ -97,6 +97,10 @@ impl Network {
         for change in batches.into_iter().flat_map(|(_, changes)| changes) {
             self.check_change(id, &change);
             let kept = &mut self.nodes[id].disk.kept;
+            let key = match &change {
+                Change::Put(entry) => entry.key.clone(),
+                Change::Drop(key) => key.clone(),
+            };
             match change {
                 Change::Put(entry) => {
                     let before = kept.insert(entry.key.clone(), entry);
@@ -107,6 +111,7 @@ impl Network {
                     kept.remove(&key);
                 }
             }
+            self.end_gaps(Some(&key));
         }
     }
 

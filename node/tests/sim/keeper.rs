@@ -8,6 +8,8 @@
 //!     destroyed before the copies were made good
 //! 20  after the calm exactly n up-to-date copies, none misplaced      keys_trouble
 //! 21  a write is handed on twice at most                              store.rs
+//!     a write acknowledged by stand-ins is a gap in what the ledger   note_if_sloppy, end_gaps
+//!     demands, until w of the first n have it
 //!     a copy leaves a disk only when others have it: replaced by      check_change
 //!     what covers it, or dropped
 //!     memory and disk hold the same after the calm, memory is bounded sweep, keys_trouble
@@ -25,11 +27,15 @@ use p2pnet_shared::{
 
 use crate::{
     counters::KeyCounters,
+    invariants::number,
     ledger::{self, Gap, Kind, Op},
     network::{LogHash, Network},
     users::text,
     wire::NodeId,
 };
+
+/// How long after news of members a ring may still be the old one, microseconds: many changes are made as one.
+const RING_LAG_US: u64 = 2_000_000;
 
 /// The truth about copies.
 #[derive(Debug, Default)]
@@ -37,10 +43,14 @@ pub(crate) struct Keeper {
     pub(crate) counts: KeyCounters,
     /// Count copies sent to nodes that should not have them; costs a walk of the ring each.
     pub(crate) watches_stand_ins: bool,
+    /// Print every step of every store.
+    pub(crate) tells_story: bool,
     /// Every dot that a value was written with, by its text.
     dots: HashMap<String, BTreeSet<Dot>>,
     /// Acknowledged puts that no later one has covered, by key, with their number in the history.
     acknowledged: BTreeMap<Key, BTreeMap<String, usize>>,
+    /// Acknowledged writes that fewer than `w` of their first `n` have, with the numbers of their gaps.
+    sloppy: Vec<(usize, Key, Written)>,
     /// Copies destroyed since there were last `n`.
     wounds: BTreeMap<Key, u32>,
     /// The number of the last batch of each node's present life.
@@ -49,8 +59,19 @@ pub(crate) struct Keeper {
     clocks: BTreeMap<NodeId, u64>,
     /// When each node was last resumed, microseconds.
     resumed: BTreeMap<NodeId, u64>,
-    /// The ring of all that run, as the last sweep found it.
+    /// When the membership of each node last had news for its store, microseconds.
+    news: BTreeMap<NodeId, u64>,
+    /// The ring of all that run.
     truth: Option<Ring>,
+}
+
+/// What to look for on disks.
+#[derive(Debug, Clone)]
+enum Written {
+    /// One of these versions, or what replaced it.
+    Value(BTreeSet<Dot>),
+    /// A tombstone, or nothing at all.
+    Nothing,
 }
 
 /// Whether this entry says that the write of this dot has been: as a version, or under one that replaced it.
@@ -61,6 +82,13 @@ fn covers(entry: &Entry, dot: &Dot) -> bool {
 }
 
 impl Keeper {
+    /// A node runs from now on, or does so no more.
+    pub(crate) fn runs(&mut self, vnodes: u16, name: &NodeName, runs: bool) {
+        let ring = self.truth.get_or_insert_with(|| Ring::new(vnodes));
+        let (come, go) = if runs { (Some(name.clone()), None) } else { (None, Some(name)) };
+        ring.change(come, go);
+    }
+
     pub(crate) fn opened(&mut self, id: NodeId) {
         self.batches.insert(id, 0);
         self.resumed.remove(&id);
@@ -75,6 +103,10 @@ impl Keeper {
 
     pub(crate) fn resumed(&mut self, id: NodeId, clock: u64) {
         self.resumed.insert(id, clock);
+    }
+
+    pub(crate) fn has_news(&mut self, id: NodeId, clock: u64) {
+        self.news.insert(id, clock);
     }
 
     pub(crate) fn well_since(&self, id: NodeId) -> u64 {
@@ -108,7 +140,7 @@ impl Keeper {
         self.wounds.clear();
     }
 
-    /// Whether a node is among the first `n` for a key, as the last sweep found the network.
+    /// Whether a node is among the first `n` for a key, of those that run.
     pub(crate) fn should_hold(&self, key: &Key, node: &NodeName) -> bool {
         let Some(ring) = &self.truth else { return true };
         ring.walk(ring.arc(Place::of(key.as_str()))).take(3).any(|holder| holder == node)
@@ -124,8 +156,58 @@ impl Network {
         })
     }
 
+    /// How many of the first `n` for a key, of those that run, have a write on disk.
+    fn placed(&self, key: &Key, written: &Written) -> usize {
+        let n = self.store_config.as_ref().map_or(0, |config| usize::from(config.n));
+        let ring = self.true_ring();
+        let holders = ring.preference(Place::of(key.as_str()), n);
+        let has = |name: &&NodeName| {
+            let kept = self.nodes[number(name)].disk.kept.get(key);
+            match written {
+                Written::Value(dots) => kept.is_some_and(|entry| dots.iter().any(|dot| covers(entry, dot))),
+                Written::Nothing => kept.is_none_or(|entry| entry.versions.iter().any(|one| one.value.is_none())),
+            }
+        };
+        holders.iter().filter(has).count()
+    }
+
+    /// A write that only stand-ins made up to `w` copies of (*Dynamo* §4.6, sloppy quorum) is not lost, but until `w` of the
+    /// key's first `n` have it others may miss it: a gap in what the ledger demands of this key.
+    fn note_if_sloppy(&mut self, record: &Op, written: Written) {
+        let key: Key = record.key.parse().expect("a key");
+        let w = self.store_config.as_ref().map_or(0, |config| usize::from(config.w));
+        if self.placed(&key, &written) < w {
+            self.keeper.counts.sloppy_writes += 1;
+            let gaps = &mut self.users.history.gaps;
+            gaps.push(Gap::Blind { nodes: None, key: Some(record.key.clone()), from: record.invoked, to: u64::MAX });
+            let gap = gaps.len() - 1;
+            self.keeper.sloppy.push((gap, key, written));
+        }
+    }
+
+    /// Something of a key reached a disk: gaps of this key may end. Without a key, any may.
+    pub(crate) fn end_gaps(&mut self, key: Option<&Key>) {
+        if self.keeper.sloppy.iter().all(|(_, of, _)| key.is_some_and(|key| key != of)) {
+            return;
+        }
+        let w = self.store_config.as_ref().map_or(0, |config| usize::from(config.w));
+        let sloppy = std::mem::take(&mut self.keeper.sloppy);
+        let (ended, open): (Vec<_>, Vec<_>) = sloppy
+            .into_iter()
+            .partition(|(_, of, written)| key.is_none_or(|key| key == of) && self.placed(of, written) >= w);
+        self.keeper.sloppy = open;
+        for (gap, ..) in ended {
+            if let Gap::Blind { to, .. } = &mut self.users.history.gaps[gap] {
+                *to = self.clock;
+            }
+        }
+    }
+
     /// A user was told something: a put that is acknowledged is on `w` disks.
     pub(crate) fn acknowledged(&mut self, op: usize, record: &Op, answer: &Answer) {
+        if let Answer::Deleted { .. } = answer {
+            self.note_if_sloppy(record, Written::Nothing);
+        }
         let (Answer::Stored { acks }, Kind::Put(value)) = (answer, &record.kind) else { return };
         let wanted = self.store_config.as_ref().map_or(0, |config| config.w);
         assert!(*acks >= wanted, "acknowledged with {acks} copies: {record}");
@@ -138,6 +220,7 @@ impl Network {
             replaced || copies >= usize::from(*acks),
             "acknowledged with {acks} copies, and {copies} disks have it: {record}"
         );
+        self.note_if_sloppy(record, Written::Value(dots.clone()));
         let Self { nodes, keeper, .. } = self;
         let covered_by_it = |other: &str| {
             let Some(theirs) = keeper.dots.get(other) else { return false };
@@ -209,7 +292,7 @@ impl Network {
                 }
             }
             let wounds = self.keeper.wounds.entry(key.clone()).or_default();
-            if fewest + 1 >= n {
+            if fewest < usize::MAX && fewest + 1 >= n {
                 *wounds = 0;
             }
             *wounds += u32::from(fewest < usize::MAX);
@@ -232,10 +315,8 @@ impl Network {
     }
 
     /// The ring of all that run.
-    pub(crate) fn true_ring(&self) -> Ring {
-        let vnodes = self.store_config.as_ref().map_or(1, |config| config.vnodes);
-        let running = self.nodes.iter().filter(|node| node.peer.is_some());
-        Ring::of(vnodes, running.map(|node| node.name.clone()))
+    pub(crate) fn true_ring(&self) -> &Ring {
+        self.keeper.truth.as_ref().expect("some node has a store")
     }
 
     /// Looks at all nodes: what is cheap enough for every now and then, but not for every step.
@@ -249,18 +330,19 @@ impl Network {
             let mut believed: Vec<&NodeName> = believed.map(|member| &member.name).chain([&node.name]).collect();
             believed.sort_unstable();
             let on_ring: Vec<&NodeName> = store.ring().members().iter().collect();
-            assert_eq!(on_ring, believed, "the ring of node {id} is that of the members it believes in");
+            let news = self.keeper.news.get(&id).max(self.keeper.resumed.get(&id)).copied().unwrap_or(0);
+            let may_lag = node.pauses > 0 || self.clock - news < RING_LAG_US;
+            assert!(
+                may_lag || on_ring == believed,
+                "the ring of node {id} is {on_ring:?}, it believes in {believed:?}"
+            );
             let first = *rings.entry(store.ring().members()).or_insert_with(|| store.ring());
             assert!(first == store.ring(), "invariant 11: equal members, another ring at node {id}");
             let held = store.counts().bytes as usize;
             assert!(held <= config.bytes_max, "node {id} holds {held} bytes");
         }
-        if self.keeper.truth.as_ref().is_none_or(|ring| ring.members().len() != self.running().len())
-            || self.keeper.watches_stand_ins
-        {
-            self.keeper.truth = Some(self.true_ring());
-        }
         self.check_deadlines();
+        self.end_gaps(None);
     }
 
     /// Runs that long and sweeps every second of it.

@@ -21,6 +21,7 @@ fn network() -> Network {
     for id in 0..4 {
         network.add();
         network.keeper.opened(id);
+        network.keeper.runs(64, &network.nodes[id].name, true);
     }
     network
 }

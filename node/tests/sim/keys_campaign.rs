@@ -6,7 +6,7 @@
 //!                                    keeper.rs at every step, the ledger          9, 13, 20                    18, 19, 22
 //! ```
 //! A seed that fails is run again with ever fewer of its faults, and the shortest schedule found is printed with the command
-//! that replays it. `P2PNET_SIM_SEEDS=0..4096` takes other seeds than the first few.
+//! that replays it. `P2PNET_SIM_SEEDS=0..4096` takes other seeds than the first few; `P2PNET_SIM_STORY=1` prints every step.
 
 use rand::{RngExt, SeedableRng, rngs::SmallRng, seq::IndexedRandom};
 
@@ -150,6 +150,7 @@ fn run(plan: &Plan, schedule: &Schedule) -> (KeyCounters, u64) {
     let mut network = Network::new(plan.seed);
     network.store_config = Some(dht::Config::default());
     network.keeper.watches_stand_ins = true;
+    network.keeper.tells_story = std::env::var_os("P2PNET_SIM_STORY").is_some();
     network.start_known(plan.nodes);
     network.sweep();
 

@@ -185,6 +185,8 @@ impl Network {
         if node.pauses > 0 {
             return;
         }
+        self.keeper.resumed(id, self.clock);
+        let node = &mut self.nodes[id];
         let (timers, mut socket): (Vec<Event>, Vec<Event>) =
             std::mem::take(&mut node.kept).into_iter().partition(|event| event.life.is_some());
         self.counters.socket_overflow += socket.len().saturating_sub(SOCKET_BUFFER) as u64;
@@ -194,7 +196,6 @@ impl Network {
             self.dispatch(event);
         }
         self.watcher.awake(id, self.now());
-        self.keeper.resumed(id, self.clock);
     }
 
     /// Ends all pauses of a node.

@@ -36,6 +36,7 @@ impl Network {
             node.disk = Disk::default();
             self.keeper.counts.disks_replaced += 1;
         }
+        let vnodes = config.vnodes;
         let held = node.disk.kept.values().cloned().collect();
         let mut store = dht::State::new(node.name.clone(), epoch, config, seed, held);
         let mut effects = Vec::new();
@@ -45,6 +46,7 @@ impl Network {
         let known: Vec<_> = peer.membership.members().filter(|member| member.status.is_live()).collect();
         let known: Vec<_> = known.iter().map(|member| (member.name.clone(), member.epoch)).collect();
         self.keeper.opened(id);
+        self.keeper.runs(vnodes, &self.nodes[id].name, true);
         self.carry_out_store(id, effects, Cause::Other);
         for (name, epoch) in known {
             self.feed_store(id, dht::Input::MemberUp { name, epoch });
@@ -53,9 +55,8 @@ impl Network {
 
     /// The process of a node has ended.
     pub(crate) fn close_store(&mut self, id: NodeId, politely: bool) {
-        if self.store_config.is_none() {
-            return;
-        }
+        let Some(config) = &self.store_config else { return };
+        self.keeper.runs(config.vnodes, &self.nodes[id].name, false);
         self.stop_disk(id, politely);
         self.reset_pipes(id, politely);
         self.abandon(id);
@@ -72,6 +73,7 @@ impl Network {
             MemberEventKind::Suspected => dht::Input::MemberSuspected { name, suspected: true },
             MemberEventKind::Refuted => dht::Input::MemberSuspected { name, suspected: false },
         };
+        self.keeper.has_news(id, self.clock);
         self.feed_store(id, input);
     }
 
@@ -87,8 +89,17 @@ impl Network {
             _ => Cause::Other,
         };
         let mut effects = Vec::new();
+        let line = self.keeper.tells_story.then(|| format!("    node {id} at {now:?} {input:?}"));
         store.handle(now, input, &mut effects);
+        self.story(|| line.unwrap_or_default());
         self.carry_out_store(id, effects, cause);
+    }
+
+    /// A line of the story of the run, for who has set `P2PNET_SIM_STORY`.
+    pub(crate) fn story(&self, line: impl FnOnce() -> String) {
+        if self.keeper.tells_story {
+            println!("{}.{:06} {}", self.clock / 1_000_000, self.clock % 1_000_000, line());
+        }
     }
 
     /// Milliseconds since the present life of a node began.
@@ -101,6 +112,7 @@ impl Network {
         for effect in effects {
             match effect {
                 dht::Effect::Send { to, packet } => {
+                    self.story(|| format!("node {id} to {to}: {:?}", packet.message));
                     let target = number(&to);
                     (self.clock, id, target).hash(&mut self.log);
                     std::mem::discriminant(&packet.message).hash(&mut self.log);

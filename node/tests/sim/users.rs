@@ -169,6 +169,7 @@ impl Network {
         let record = &mut self.users.history.ops[op];
         (record.outcome, record.completed) = (outcome, Some(self.clock));
         self.users.answers[op] = Some(answer.clone());
+        self.story(|| format!("ANSWER {}", self.users.history.ops[op]));
         let record = self.users.history.ops[op].clone();
         let deadline = self.store_config.as_ref().map_or(0, |config| config.deadline.0 * 1_000);
         let since = record.invoked.max(self.keeper.well_since(id));

@@ -12,7 +12,8 @@ impl Repair {
         self.misplaced.retain(|(place, _), _| !mine.contains(*place));
         let found = around.store.iter().filter(|(place, _)| !mine.contains(*place));
         for (place, held) in found {
-            self.misplaced.entry((place, held.entry.key.clone())).or_default();
+            // Who has confirmed it may have dropped it since, being no replica for a while.
+            self.misplaced.entry((place, held.entry.key.clone())).or_default().clear();
         }
         self.offer_misplaced(around);
     }

@@ -40,7 +40,9 @@ pub(super) struct Given {
     pub(super) at: Millis,
     /// Place, key and versions of each entry.
     pub(super) entries: Vec<(Place, Key, u64)>,
+    /// Bytes of their keys and values, and of all that is sent.
     pub(super) bytes: usize,
+    pub(super) weight: usize,
 }
 
 /// Everything that is to go to one other node.

@@ -46,8 +46,8 @@ impl Repair {
             // A slow sender sends little at a time, or what is most endangered would wait behind a large batch.
             let most = (rate / 8).clamp(BATCH_BYTES / 16, BATCH_BYTES);
             if let Some((given, entries)) = next_batch(queue, around.store, self.number, now, most) {
-                self.budget.spend(given.bytes);
-                self.bytes += given.bytes as u64;
+                self.budget.spend(given.weight);
+                self.bytes += given.weight as u64;
                 around.send(to, Said::Give { batch: given.number, entries });
                 queue.given = Some(given);
             }
@@ -235,22 +235,23 @@ fn holdings(store: &Store, span: Span) -> impl Iterator<Item = Holding> {
 
 /// The next batch of a queue, if anything of it is still held.
 fn next_batch(queue: &mut Queue, store: &Store, number: u64, now: Millis, most: usize) -> Option<(Given, Vec<Entry>)> {
-    let (mut entries, mut listed, mut bytes) = (Vec::new(), Vec::new(), 0);
+    let (mut entries, mut listed, mut bytes, mut weight) = (Vec::new(), Vec::new(), 0, 0);
     let first = queue.give.first().map(|(copies, _)| *copies);
-    while bytes < most && entries.len() < GIVE_MAX {
+    while weight < most && entries.len() < GIVE_MAX {
         let Some((copies, place)) = queue.give.first().copied().filter(|(copies, _)| Some(*copies) == first) else {
             break;
         };
-        let weight: usize = at(store, place).map(|held| version::weight(&held.entry)).sum();
-        if !entries.is_empty() && bytes + weight > 2 * BATCH_BYTES {
+        let more: usize = at(store, place).map(|held| version::weight(&held.entry)).sum();
+        if !entries.is_empty() && weight + more > 2 * BATCH_BYTES {
             break;
         }
         queue.give.remove(&(copies, place));
         for held in at(store, place).take(GIVE_MAX - entries.len()) {
             entries.push(held.entry.clone());
             listed.push((place, held.entry.key.clone(), held.hash));
+            bytes += version::bytes(&held.entry);
         }
-        bytes += weight;
+        weight += more;
     }
-    (!entries.is_empty()).then_some((Given { number, at: now, entries: listed, bytes }, entries))
+    (!entries.is_empty()).then_some((Given { number, at: now, entries: listed, bytes, weight }, entries))
 }

@@ -83,7 +83,7 @@ fn inputs() -> impl Strategy<Value = (u64, Input)> {
         1 => (0..40_u64, refusals()).prop_map(|(batch, why)| Input::NotPersisted { batch, why }),
         1 => any::<u16>().prop_map(|due| Input::TimerFired(Timer::Tick { due: Millis(due.into()) })),
         1 => any::<u16>().prop_map(|due| Input::TimerFired(Timer::Repair { due: Millis(due.into()) })),
-        1 => Just(Input::TimerFired(Timer::Calls)),
+        1 => any::<u16>().prop_map(|due| Input::TimerFired(Timer::Calls { due: Millis(due.into()) })),
     ];
     (prop_oneof![3 => 0..20_u64, 1 => 0..3_000_u64], input)
 }
@@ -184,8 +184,58 @@ fn too_much_at_once_is_refused_and_what_was_taken_is_answered() {
     }
     let answers = |effects: &[Effect]| effects.iter().filter(|effect| matches!(effect, Effect::Answer { .. })).count();
     assert!(answers(&effects) > 5_000 && state.under_way() <= 4_096);
-    for at in (50..=4_100).step_by(50) {
-        state.handle(Millis(at), Input::TimerFired(Timer::Calls), &mut effects);
+    for at in (52..=4_152).step_by(50) {
+        state.handle(Millis(at), Input::TimerFired(Timer::Calls { due: Millis(at) }), &mut effects);
     }
     assert_eq!((answers(&effects), state.under_way()), (10_000, 0));
+}
+
+/// Two nodes of which the first is us, and what a packet of the second leads to.
+fn told(state: &mut State, at: u64, message: Message) -> Vec<Message> {
+    let mut effects = Vec::new();
+    let packet = Packet { clock: at, message };
+    state.handle(Millis(at), Input::Received { from: node(2), packet }, &mut effects);
+    let said = |effect| if let Effect::Send { packet, .. } = effect { Some(packet.message) } else { None };
+    effects.into_iter().filter_map(said).collect()
+}
+
+#[test]
+fn a_write_that_comes_too_late_twice_or_for_another_life_is_not_done() {
+    let mut state = State::new(node(1), Epoch(5), Config::default(), 1, Vec::new());
+    let mut effects = Vec::new();
+    state.start(Millis(0), &mut effects);
+    state.handle(Millis(10), Input::MemberUp { name: node(2), epoch: Epoch(5) }, &mut effects);
+    let clock = state.clock();
+    let forward = |call: u64, valid_until: u64| {
+        let operation = Operation::Put { key: "a".parse().unwrap(), value: value("v") };
+        Message::Forward { call, hops: 2, valid_until, operation }
+    };
+    let late = |said: &[Message]| matches!(said, [Message::Forwarded { refused: Some(Refusal::Late), acks: 0, .. }]);
+    assert!(late(&told(&mut state, 100, forward(1, clock + 50))), "its time is over");
+    assert!(late(&told(&mut state, 100, forward(2, clock + 10_000_000))), "said of the clock of another life");
+    let said = told(&mut state, 100, forward(4, clock + 600));
+    assert!(!said.is_empty() && !late(&said));
+    assert!(told(&mut state, 101, forward(4, clock + 600)).is_empty(), "once more");
+    assert!(told(&mut state, 101, forward(3, clock + 600)).is_empty(), "overtaken");
+}
+
+#[test]
+fn members_that_come_in_a_crowd_are_put_on_the_ring_together() {
+    let mut state = State::new(node(1), Epoch(5), Config::default(), 1, Vec::new());
+    let mut effects = Vec::new();
+    state.start(Millis(0), &mut effects);
+    let mut changes = 0;
+    for number in 2..=200 {
+        let (now, before) = (Millis(u64::from(number)), state.ring().members().len());
+        if let Some(due) = state.ring_due.filter(|due| *due <= now) {
+            state.handle(now, Input::TimerFired(Timer::Ring { due }), &mut effects);
+        }
+        state.handle(now, Input::MemberUp { name: node(number), epoch: Epoch(5) }, &mut effects);
+        changes += u32::from(state.ring().members().len() != before);
+    }
+    let last = state.ring_due.expect("some are waiting");
+    state.handle(last, Input::TimerFired(Timer::Ring { due: last }), &mut effects);
+    let all = p2pnet_shared::ring::Ring::of(state.config.vnodes, (1..=200).map(node));
+    assert_eq!(state.ring(), &all);
+    assert!((2..100).contains(&changes), "{changes}");
 }

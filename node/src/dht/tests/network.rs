@@ -52,6 +52,8 @@ pub(super) struct Net {
     pub(super) loss: u32,
     /// Milliseconds a disk takes at most.
     pub(super) disk_ms: u64,
+    /// Milliseconds a packet takes.
+    pub(super) delay_ms: std::ops::Range<u64>,
     /// Pairs that cannot reach each other.
     cut: BTreeSet<(NodeName, NodeName)>,
     last: BTreeMap<(NodeName, NodeName), u64>,
@@ -71,6 +73,7 @@ impl Net {
             rng: Xoshiro256PlusPlus::seed_from_u64(seed),
             loss: 0,
             disk_ms: 5,
+            delay_ms: 1..4,
             cut: BTreeSet::new(),
             last: BTreeMap::new(),
             asked: 0,
@@ -277,7 +280,7 @@ impl Net {
             let after = self.rng.random_range(1..30);
             return self.later(after, Event::Broken { at: from.clone(), peer: to });
         }
-        let after = self.rng.random_range(1..4);
+        let after = self.rng.random_range(self.delay_ms.clone());
         let last = self.last.entry(pair).or_default();
         *last = (*last).max(self.now + after);
         let after = *last - self.now;

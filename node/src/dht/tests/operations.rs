@@ -30,11 +30,12 @@ fn any_node_stores_and_any_other_finds_it() {
 
 #[test]
 fn a_network_of_one_or_two_is_one() {
-    let mut one = net(1);
+    let mut one = Net::new(1, 1, Config { alone: true, ..Config::default() });
     assert_eq!(one.put(1, "a", "v"), Answer::Stored { acks: 1 });
     assert_eq!(one.get(1, "a"), found("v"));
     assert_eq!(one.delete(1, "a"), Answer::Deleted { acks: 1 });
     assert_eq!(one.get(1, "a"), Answer::Missing);
+    assert_eq!(net(1).put(1, "a", "v"), Answer::TooFew { reached: 0, wanted: 2 }, "it was told of others");
     let mut two = net(2);
     assert_eq!(two.put(1, "a", "v"), Answer::Stored { acks: 2 });
     two.crash(&node(1));
@@ -242,5 +243,25 @@ fn one_full_disk_is_worked_around() {
         assert_eq!(net.get(via, "k"), found(&format!("{text}+")));
         net.nodes.get_mut(full).unwrap().refuses = None;
         net.run(3_000);
+    }
+}
+
+#[test]
+fn on_a_network_slower_than_patience_a_get_still_waits_for_who_knows() {
+    for seed in 1..=10 {
+        let mut net = Net::new(7, seed, Config::default());
+        net.delay_ms = 110..170;
+        let mut last = None;
+        for round in 0..12 {
+            let text = format!("v{round}");
+            if is_stored(&net.put(round % 7 + 1, "k", &text)) {
+                last = Some(text);
+            }
+            let got = net.get((round + 3) % 7 + 1, "k");
+            if let Some(last) = &last {
+                assert!(got == found(last) || matches!(got, Answer::TooFew { .. }), "seed {seed}: {got:?}, but {last}");
+            }
+        }
+        assert!(last.is_some(), "seed {seed}: slow is not broken");
     }
 }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::dht::{Answer, Config};
 
-/// What a get may show: the last thing acknowledged, or anything after it whose end is unknown.
+/// What a get may show: the last thing acknowledged, and anything whose end is unknown, which may happen at any time.
 #[derive(Default)]
 struct Register {
     certain: Option<String>,
@@ -76,13 +76,13 @@ fn run(seed: u64) {
             0..4 => {
                 let id = net.ask(&node(via), put(&name, &text));
                 if matches!(net.answer(id), Answer::Stored { .. }) {
-                    *register = Register { certain: Some(text), uncertain: Vec::new() };
+                    register.certain = Some(text);
                 } else {
                     register.uncertain.push(Some(text));
                 }
             }
             4 => match net.delete(via, &name) {
-                Answer::Deleted { .. } => *register = Register::default(),
+                Answer::Deleted { .. } => register.certain = None,
                 Answer::Missing => {
                     assert!(register.allows(&Answer::Missing), "seed {seed}, step {step}: nothing to delete")
                 }

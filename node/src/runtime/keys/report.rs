@@ -1,7 +1,6 @@
 //! What the gateway, readers of `/events` and `/metrics` are told of the store, by the loop.
 
-use p2pnet_shared::telemetry::{HeldKey, KeyCounts, KeyEvent, Report};
-use serde::Serialize;
+use p2pnet_shared::telemetry::{DiskState, HeldKey, KeyCounts, KeyEvent, Report};
 
 use super::News;
 use crate::{
@@ -13,13 +12,6 @@ use crate::{
 const HELD_MAX: usize = 64 * 1024;
 /// Keys in one report, 20 bytes each.
 const HELD_CHUNK: usize = 4 * 1024;
-
-/// A key event as `/events` has it.
-#[derive(Serialize)]
-struct Told<'a> {
-    #[serde(flatten)]
-    event: &'a KeyEvent,
-}
 
 impl Node {
     /// Tells what is new since the last time.
@@ -55,7 +47,7 @@ impl Node {
                 KeyEvent::Moved { .. } => "key_moved",
                 KeyEvent::Acknowledged { .. } => "key_acknowledged",
             };
-            self.readers.tell(kind, &Told { event });
+            self.readers.tell(kind, event);
         }
         if unsaid > 0 {
             self.readers.tell("keys_unsaid", &serde_json::json!({ "events": unsaid }));
@@ -75,7 +67,7 @@ impl Node {
     }
 
     pub(in crate::runtime) fn key_metrics(&self, text: &mut Exposition) {
-        let KeyCounts { keys, owned, misplaced, tombstones, conflicts, bytes, moving, repaired, repair_bytes, .. } =
+        let KeyCounts { keys, owned, misplaced, tombstones, conflicts, bytes, moving, repaired, repair_bytes, disk } =
             self.keys.counts();
         let (left, bytes_left) = moving.iter().fold((0, 0), |sum, to| (sum.0 + to.keys, sum.1 + to.bytes));
         for (name, help, value) in [
@@ -90,6 +82,17 @@ impl Node {
         ] {
             text.gauge(name, help, value);
         }
+        let is = |state| u8::from(disk == state).to_string();
+        text.metric(
+            "disk",
+            "gauge",
+            "How the keys' disk is: 1 at its state.",
+            &[
+                ("{state=\"fine\"}", is(DiskState::Fine)),
+                ("{state=\"full\"}", is(DiskState::Full)),
+                ("{state=\"broken\"}", is(DiskState::Broken)),
+            ],
+        );
         text.counter("keys_repaired_total", "Differences between replicas found and mended.", repaired);
         text.counter("repair_sent_bytes_total", "Bytes sent by repair and hand-over.", repair_bytes);
         let members = self.keys.with(|state| state.ring().members().len());

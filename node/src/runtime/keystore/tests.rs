@@ -59,8 +59,8 @@ struct Way {
 }
 
 impl Way {
-    fn of((keystore, outcomes, held): (Keystore, Outcomes, Vec<Entry>)) -> (Self, Kept) {
-        (Self { keystore, outcomes, at_once: VecDeque::new() }, kept(held))
+    fn of((keystore, outcomes, held): (Keystore, Outcomes, Option<Vec<Entry>>)) -> (Self, Kept) {
+        (Self { keystore, outcomes, at_once: VecDeque::new() }, kept(held.expect("the file is good")))
     }
 
     fn persist(&mut self, batch: u64, changes: Vec<Change>) {
@@ -151,17 +151,16 @@ async fn without_a_folder_everything_is_acknowledged_and_nothing_kept() {
     assert_eq!(keystore.heard().await, dht::Input::Persisted { batch: 1 });
 }
 
-#[tokio::test]
-async fn a_file_that_is_none_is_told_and_left_as_it_is() {
+#[test]
+fn a_file_that_is_none_is_told_and_left_as_it_is() {
     for garbage in [&b""[..], b"{}", &[0xFF; 5_000], &[0; 100_000]] {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join(FILE);
         fs::write(&file, garbage).unwrap();
-        let (mut keystore, held) = open(folder.path());
-        assert!(held.is_empty());
-        assert_eq!(keystore.heard().await, dht::Input::NotPersisted { batch: 0, why: Refusal::Broken });
-        keystore.persist(1, vec![put("a", "1")]);
-        assert_eq!(keystore.heard().await, dht::Input::NotPersisted { batch: 1, why: Refusal::Broken });
+        let (mut keystore, _outcomes, held) = Keystore::open(Some(folder.path()), &me());
+        assert!(held.is_none());
+        let told = keystore.persist(1, vec![put("a", "1")]);
+        assert_eq!(told, Some(dht::Input::NotPersisted { batch: 1, why: Refusal::Broken }));
         assert_eq!(fs::read(&file).unwrap(), garbage);
     }
 }
