@@ -152,7 +152,7 @@ fn on_frame(model: &mut Model) -> Vec<Command> {
             model.picture.take(&model.network, now, model.ring.key.as_ref());
             model.nodes.arrange(&model.picture.nodes, &model.picture.ring);
             let ring = &mut model.picture.ring;
-            model.ring.follow_moves(&mut ring.moves);
+            model.ring.follow_moves(now, &mut ring.moves);
             model.ring.arrange(&ring.owners);
             model.picture.look_at(&model.network, model.nodes.selected.as_ref());
         } else {

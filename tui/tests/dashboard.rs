@@ -8,6 +8,10 @@ mod terminal;
 
 use std::time::Duration;
 
+use p2pnet_shared::{
+    NodeName,
+    ring::{Place, Ring, VNODES},
+};
 use support::{Lab, until};
 use terminal::Terminal;
 
@@ -57,6 +61,42 @@ fn a_kill_from_the_prompt_turns_the_verdict_and_the_network_heals() {
     lab.assert_agreed(u64::from(NODES) + 1);
     quit(terminal);
     lab.assert_agreed(u64::from(NODES) + 1);
+}
+
+/// A key whose owner may be killed without being asked about it, and that owner.
+fn key_of_a_peer() -> (String, NodeName) {
+    let peers = (1..=u32::from(NODES)).map(NodeName::numbered);
+    let ring = Ring::of(VNODES, peers.chain([NodeName::bootstrap()]));
+    let owned = (0..).map(|number| format!("key{number}")).find_map(|key| {
+        let owner = ring.owner(Place::of(&key)).filter(|owner| **owner != NodeName::bootstrap())?.clone();
+        Some((key, owner))
+    });
+    owned.expect("somebody beside the bootstrap owns a key")
+}
+
+#[test]
+fn a_key_put_at_the_prompt_outlives_its_owner_and_the_ring_shows_it() {
+    let lab = Lab::new("process", NODES + 8);
+    let mut terminal = open_new(&lab, 160, 45);
+    let (key, owner) = key_of_a_peer();
+    terminal.keys(&format!(":put {key} \"red and round\"\r"));
+    terminal.wait_for("the answer", SOON, |screen| screen.contains("copies on disk"));
+    terminal.wait_for("the key in the top lines", SOON, |screen| {
+        screen.contains(" 1 key ") && screen.contains("3 copies each")
+    });
+    terminal.keys(&format!(":owner {key}\r"));
+    let marked = format!("◆ {key}");
+    terminal.wait_for("the ring with the key and its three holders", SOON, |screen| {
+        screen.contains("7 Ring") && screen.contains(&marked) && screen.contains(&format!("1 {owner} ✓"))
+    });
+    terminal.keys(&format!(":kill {owner}\r"));
+    terminal.wait_for("the owner is dead", SOON, |screen| screen.contains("DEAD"));
+    terminal.wait_for("it has three copies again, another owner first", PATIENT, |screen| {
+        screen.contains("3 copies each") && !screen.contains(&format!("1 {owner} ")) && screen.contains(&marked)
+    });
+    terminal.keys(&format!(":get {key}\r"));
+    terminal.wait_for("the value", SOON, |screen| screen.contains(&format!("get {key}: red and round")));
+    quit(terminal);
 }
 
 #[test]

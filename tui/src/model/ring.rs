@@ -19,7 +19,7 @@ use std::{
 };
 
 use p2pnet_shared::{
-    NodeName,
+    NodeName, UnixMillis,
     ring::{Place, Ring},
     telemetry::DiskState,
 };
@@ -30,6 +30,10 @@ mod tests;
 
 /// Into how many pieces the circle is cut. Default 1,024: more than the largest circle has dots on any screen seen.
 pub const PIECES: usize = 1_024;
+
+/// After how long without a change a hand-over is taken to wait, milliseconds. Default 2,000: nodes tell of what they have
+/// left twice a second.
+const STALLED_MS: u64 = 2_000;
 
 /// One moment of the store.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -48,6 +52,12 @@ pub struct RingPicture {
     pub writing: u64,
     /// Keys without a live copy, and without one on a paused node either.
     pub unreachable: u64,
+    /// Keys whose only copies are on paused nodes.
+    pub on_paused: u64,
+    /// Copies held by nodes that are not to hold them, until those have them who are.
+    pub misplaced: u64,
+    /// Keys with more than one sibling.
+    pub conflicts: u64,
     /// Most keys on one node over the mean of all; `None` without nodes.
     pub max_over_mean: Option<f64>,
     /// That is of shares of the hash space: keys are too few to tell.
@@ -106,6 +116,8 @@ pub struct Move {
     pub bytes: u64,
     /// Most keys that were left since this began: what progress is measured by.
     pub of_keys: u64,
+    /// Some of them came over lately; otherwise it waits, for a peer that is paused or for its turn.
+    pub flows: bool,
 }
 
 /// The repair window: from the first key short of copies until none is.
@@ -170,7 +182,7 @@ impl RingPicture {
     /// Whether data moves, so that the screen does.
     #[must_use]
     pub fn is_moving(&self) -> bool {
-        !self.moves.is_empty()
+        self.moves.iter().any(|one| one.flows)
     }
 
     /// As which replica of the looked-at key a node is to hold it, from 1; 0 for one that holds it beside them.
@@ -242,8 +254,19 @@ pub struct RingView {
     pub key: Option<KeyFocus>,
     /// What the pieces of the circle are.
     pub arcs: Arcs,
-    /// The most keys that each hand-over had left since it began.
-    most: BTreeMap<(NodeName, NodeName), u64>,
+    /// How each hand-over went so far.
+    followed: BTreeMap<(NodeName, NodeName), Followed>,
+}
+
+/// How a hand-over went so far.
+#[derive(Debug, Clone, Copy)]
+struct Followed {
+    /// Most keys it had left.
+    most: u64,
+    /// Keys and bytes it had left when it was last looked at.
+    last: (u64, u64),
+    /// When that last changed.
+    changed_at: UnixMillis,
 }
 
 impl RingView {
@@ -291,15 +314,20 @@ impl RingView {
         }
     }
 
-    /// Measures each hand-over by the most it had left; one that is over is forgotten.
-    pub fn follow_moves(&mut self, moves: &mut [Move]) {
+    /// Measures each hand-over by the most it had left, and says whether it goes on; one that is over is forgotten.
+    pub fn follow_moves(&mut self, now: UnixMillis, moves: &mut [Move]) {
         let pair = |one: &Move| (one.from.clone(), one.to.clone());
-        let now: BTreeSet<_> = moves.iter().map(pair).collect();
-        self.most.retain(|pair, _| now.contains(pair));
+        let present: BTreeSet<_> = moves.iter().map(pair).collect();
+        self.followed.retain(|pair, _| present.contains(pair));
         for one in moves {
-            let most = self.most.entry(pair(one)).or_default();
-            *most = one.keys.max(*most);
-            one.of_keys = *most;
+            let left = (one.keys, one.bytes);
+            let fresh = Followed { most: one.keys, last: left, changed_at: now };
+            let followed = self.followed.entry(pair(one)).or_insert(fresh);
+            if followed.last != left {
+                (followed.last, followed.changed_at) = (left, now);
+            }
+            followed.most = followed.most.max(one.keys);
+            (one.of_keys, one.flows) = (followed.most, now.since(followed.changed_at) < STALLED_MS);
         }
     }
 }

@@ -17,11 +17,12 @@ pub enum Verdict {
     Starting,
     /// Two or more groups each see only themselves.
     Partitioned,
-    /// A ghost older than the failure detector's bound, or a message that does not arrive.
+    /// A ghost older than the failure detector's bound, a message that does not arrive, a disk that takes no writes, or keys
+    /// all of whose holders are down.
     Degraded,
-    /// Views differ from the truth, or a message is on its way.
+    /// Views or rings differ from the truth, a message is on its way, or keys are short of copies.
     Converging,
-    /// Every node that is up agrees with the truth, and no message is outstanding.
+    /// Every node that is up agrees with the truth, no message is outstanding and no key is short of copies.
     Converged,
 }
 

@@ -22,7 +22,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// What `wait` waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Goal {
-    /// Every node that is up agrees on every member, and no message is outstanding.
+    /// Every node that is up agrees on members and ring, no message is outstanding, and every key has its copies.
     #[default]
     Converged,
     /// Every node that is up agrees on every member.

@@ -145,6 +145,11 @@ pub(super) fn count(number: u64) -> String {
     grouped
 }
 
+/// `1 key`, `4,040 keys`.
+pub(super) fn keys(number: u64) -> String {
+    if number == 1 { "1 key".to_owned() } else { format!("{} keys", count(number)) }
+}
+
 /// `12:34:56.789`, the UTC time of day.
 pub(super) fn clock(at: p2pnet_shared::UnixMillis) -> String {
     let (s, ms) = (at.0 / 1_000 % 86_400, at.0 % 1_000);

@@ -227,7 +227,7 @@ fn wide(model: &Model, layout: &Layout, buf: &mut Buffer) {
     let counts = &summary.nodes;
     let (balance, copies) = store::groups(model);
     let groups: [(u16, &str, Line<'static>, Line<'static>); 7] = [
-        (18, "VERDICT", Line::from(verdict(model)), Line::from(part(host_bound(model), Role::Warning, model))),
+        (17, "VERDICT", Line::from(verdict(model)), Line::from(part(host_bound(model), Role::Warning, model))),
         (
             24,
             "NODES",
@@ -254,7 +254,7 @@ fn wide(model: &Model, layout: &Layout, buf: &mut Buffer) {
             Line::from(part(clock, clock_role, model)),
             Line::from(part(past_times(model), Role::Muted, model)),
         ),
-        (21, "KEYS  max/mean", balance, copies),
+        (22, "KEYS  max/mean", balance, copies),
         (
             26,
             "MESSAGES",

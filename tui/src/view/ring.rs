@@ -10,7 +10,7 @@ use p2pnet_shared::telemetry::DiskState;
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use super::{
-    cells::{count, frame},
+    cells::{count, frame, keys},
     theme::{Role, Theme},
 };
 use crate::model::{Model, pane::Pane, ring::RingFace};
@@ -80,7 +80,7 @@ pub(super) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
             let (members, tokens) = (held.members().len() as u64, held.len() as u64);
             let many = if members == 1 { "" } else { "s" };
             let held = format!("{} member{many}, {} tokens", count(members), count(tokens));
-            format!("{held} {} {} keys", symbols.dot, count(ring.keys))
+            format!("{held} {} {}", symbols.dot, keys(ring.keys))
         }
         None => "no ring yet".to_owned(),
     };

@@ -14,7 +14,9 @@ use p2pnet::{
 use p2pnet_shared::{
     Epoch, MessageId, NodeName, UnixMillis,
     ring::{Place, RingDigest},
-    telemetry::{Delivery, FeedLine, HeldKey, KeyCounts, MemberEvent, MemberEventKind, MemberRow, Moving, Report},
+    telemetry::{
+        Delivery, DiskState, FeedLine, HeldKey, KeyCounts, MemberEvent, MemberEventKind, MemberRow, Moving, Report,
+    },
     wire::{broadcast::Via, membership::Status},
 };
 use proptest::{collection::vec, prelude::*, sample::select};
@@ -33,6 +35,27 @@ fn unit() -> impl Strategy<Value = Unit> {
     })
 }
 
+/// What nodes say of the store: places that meet, and any others.
+fn key_report() -> impl Strategy<Value = Report> {
+    let place = prop_oneof![4 => 0..16_u64, 1 => any::<u64>()];
+    let held =
+        (place, proptest::option::of(0..4_u64)).prop_map(|(place, versions)| HeldKey { place: Place(place), versions });
+    let moving = (values::name(), any::<u64>(), any::<u64>()).prop_map(|(to, keys, bytes)| Moving { to, keys, bytes });
+    let disk = select(vec![DiskState::Fine, DiskState::Full, DiskState::Broken]);
+    let counts =
+        (any::<[u64; 8]>(), vec(moving, 0..20), disk).prop_map(
+            |([keys, owned, misplaced, tombstones, conflicts, bytes, repaired, repair_bytes], moving, disk)| {
+                KeyCounts { keys, owned, misplaced, tombstones, conflicts, bytes, moving, repaired, repair_bytes, disk }
+            },
+        );
+    prop_oneof![
+        (any::<u64>(), values::at()).prop_map(|(digest, at)| Report::Ring { digest: RingDigest(digest), at }),
+        counts.prop_map(Report::Keys),
+        (any::<bool>(), prop_oneof![4 => Just(0_u8), 1 => any::<u8>()], vec(held, 0..20))
+            .prop_map(|(anew, sampled, keys)| Report::Held { anew, sampled, keys }),
+    ]
+}
+
 fn observation() -> impl Strategy<Value = Observation> {
     // A line as the gateway writes it, hurt; what is no line any more ends the feed there.
     let hurt = (values::feed_line(), vec(harm(), 0..3)).prop_map(|(line, harms)| {
@@ -45,6 +68,8 @@ fn observation() -> impl Strategy<Value = Observation> {
     });
     prop_oneof![
         12 => values::feed_line().prop_map(Observation::Feed),
+        6 => (values::name(), key_report())
+            .prop_map(|(node, report)| Observation::Feed(FeedLine::Report { node, report })),
         4 => hurt,
         2 => vec(unit(), 0..8).prop_map(|units| Observation::Truth(Truth::Listed(units))),
         4 => unit().prop_map(|unit| Observation::Truth(Truth::Changed(unit))),

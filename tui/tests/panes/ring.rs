@@ -114,7 +114,7 @@ fn one_copy_left_is_red_in_the_top_lines_before_anything_is_lost() {
     assert!(model.picture.ring.copies[1] > 0 && model.picture.ring.copies[0] == 0);
     model.theme = Theme::new(Depth::True, false);
     for (size, words) in
-        SIZES.iter().zip(["short 4 on 1", "under-replicated, 4 on one node", "under-replicated, 4 on one"])
+        SIZES.iter().zip(["4 on one, 266 short", "under-replicated, 4 on one node", "under-replicated, 4 on one"])
     {
         model.size = *size;
         let buffer = draw(&model);
@@ -122,6 +122,21 @@ fn one_copy_left_is_red_in_the_top_lines_before_anything_is_lost() {
         assert!(at.1 < 5, "in the top lines");
         assert_eq!(buffer[at].fg, Color::Rgb(0xD5, 0x5E, 0x00), "{size:?}");
     }
+}
+
+#[test]
+fn a_key_that_is_only_on_a_paused_node_is_not_called_gone() {
+    let mut model = repairing_model();
+    let ring = &mut model.picture.ring;
+    (ring.copies[0], ring.copies[1], ring.on_paused) = (3, 1, 3);
+    for size in SIZES {
+        model.size = size;
+        let screen = text(&draw(&model));
+        assert!(screen.contains("paused, 266 short") || screen.contains("3 on paused nodes"), "{size:?} {screen}");
+        assert!(!screen.contains("gone"), "{size:?} {screen}");
+    }
+    model.picture.ring.unreachable = 2;
+    assert!(text(&draw(&model)).contains("2 gone"));
 }
 
 #[test]

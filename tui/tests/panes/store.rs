@@ -94,6 +94,7 @@ pub(crate) fn repairing_model() -> Model {
     let ring = &mut model.picture.ring;
     ring.agree = 96;
     ring.others = [12, 40].map(NodeName::numbered).to_vec();
+    (ring.misplaced, ring.conflicts) = (31, 2);
     ring.repair = Repair { running_ms: Some(1_240), last_ms: Some(2_140) };
     ring.moves = [(3, 9, 41, 120), (18, 9, 38, 40), (77, 4, 22, 90), (5, 66, 9, 10), (31, 2, 4, 8), (8, 1, 2, 9)]
         .into_iter()
@@ -103,6 +104,7 @@ pub(crate) fn repairing_model() -> Model {
             keys,
             bytes: keys * 107,
             of_keys,
+            flows: from != 5,
         })
         .collect();
     settle(&mut model);

@@ -3,7 +3,7 @@
 use p2pnet_shared::NodeName;
 
 use super::{KeyFocus, KeyPicture, Move, Owner, Repair, RingPicture};
-use crate::network::{Copies, Network, RingCounts};
+use crate::network::{Copies, Movement, Network, RingCounts};
 
 /// Most keys short of copies that are marked on the circle. Default 4,096: four on each piece of it, more cannot be told
 /// apart; the most endangered are marked first.
@@ -21,6 +21,9 @@ impl RingPicture {
             under_replicated: counts.under_replicated,
             writing: counts.writing,
             unreachable: counts.unreachable,
+            on_paused: counts.on_paused,
+            misplaced: counts.misplaced,
+            conflicts: counts.conflicts,
             max_over_mean: counts.max_over_mean,
             of_shares: counts.max_over_mean_of != "keys",
             estimated: counts.estimated,
@@ -75,5 +78,13 @@ fn owners(network: &Network) -> Vec<Owner> {
 
 fn moves(network: &Network) -> Vec<Move> {
     let movements = network.movements().into_iter();
-    movements.map(|way| Move { from: way.from, to: way.to, keys: way.keys, bytes: way.bytes, of_keys: 0 }).collect()
+    let one = |way: Movement| Move {
+        from: way.from,
+        to: way.to,
+        keys: way.keys,
+        bytes: way.bytes,
+        of_keys: way.keys,
+        flows: false,
+    };
+    movements.map(one).collect()
 }

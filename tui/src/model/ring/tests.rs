@@ -97,18 +97,28 @@ fn owners_are_sorted_by_name_keys_or_share_and_the_other_way_round() {
 }
 
 #[test]
-fn progress_is_measured_by_the_most_that_was_left() {
-    let one = |keys| Move { from: NodeName::numbered(3), to: NodeName::numbered(9), keys, bytes: keys, of_keys: 0 };
+fn progress_is_measured_by_the_most_that_was_left_and_a_hand_over_may_wait() {
+    let one = |keys| {
+        let (from, to) = (NodeName::numbered(3), NodeName::numbered(9));
+        Move { from, to, keys, bytes: keys, of_keys: 0, flows: false }
+    };
     let mut view = RingView::default();
-    for (left, most) in [(40, 40), (100, 100), (41, 100)] {
+    for (at, left, most, flows) in [
+        (0, 40, 40, true),
+        (500, 100, 100, true),
+        (1_000, 41, 100, true),
+        (2_900, 41, 100, true),
+        (3_000, 41, 100, false),
+        (3_500, 40, 100, true),
+    ] {
         let mut moves = [one(left)];
-        view.follow_moves(&mut moves);
-        assert_eq!(moves[0].of_keys, most);
+        view.follow_moves(UnixMillis(at), &mut moves);
+        assert_eq!((moves[0].of_keys, moves[0].flows), (most, flows), "after {at} ms");
     }
-    view.follow_moves(&mut []);
+    view.follow_moves(UnixMillis(4_000), &mut []);
     let mut moves = [one(7)];
-    view.follow_moves(&mut moves);
-    assert_eq!(moves[0].of_keys, 7, "a new one begins anew");
+    view.follow_moves(UnixMillis(9_000), &mut moves);
+    assert_eq!((moves[0].of_keys, moves[0].flows), (7, true), "a new one begins anew");
 }
 
 #[test]

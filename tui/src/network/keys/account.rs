@@ -26,6 +26,8 @@ pub(super) const PLACES_MAX: usize = 1 << 18;
 pub(super) const YOUNG_MS: u64 = 2_000;
 /// How long a node whose link was dialled anew has to repeat what it held, milliseconds; what it has not by then is gone.
 pub(super) const DOUBT_MS: u64 = 2_000;
+/// Writes followed at most; the oldest of more are taken for old at once.
+const WRITES_MAX: usize = 1 << 16;
 /// Copies that are told apart: none, one, two, three and more.
 pub(super) const CLASSES: usize = 4;
 
@@ -211,7 +213,7 @@ impl Account {
     pub(super) fn tick(&mut self, now: UnixMillis) {
         while let Some((at, place)) = self.writes.front().copied() {
             // A clock that was set back must not keep keys young for ever.
-            if now.0 >= at.0 && now.since(at) < YOUNG_MS {
+            if now.0 >= at.0 && now.since(at) < YOUNG_MS && self.writes.len() <= WRITES_MAX {
                 break;
             }
             self.writes.pop_front();

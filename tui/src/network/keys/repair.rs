@@ -22,7 +22,7 @@ const TELL_EVERY_MS: u64 = 2_000;
 /// Hand-overs are told once nothing has moved for this long, milliseconds: pauses between two batches are shorter.
 const REST_MS: u64 = 1_000;
 /// Ways followed of one node at most; those beyond are left out of the line.
-const WAYS_MAX: usize = 1_024;
+const WAYS_MAX: usize = 64;
 
 /// What of repair is under way and what was told of it.
 #[derive(Debug, Clone, Default)]

@@ -169,8 +169,13 @@ fn the_screen_moves_only_while_copies_do_and_somebody_sees_it() {
     let mut story = story.after(200).frame();
     let way = &story.model.picture.ring.moves[0];
     assert_eq!((way.keys, way.of_keys), (10, 40), "a quarter is left");
+
     assert!(!is_animated(&story.press(KeyCode::Char('f')).model), "held still");
     story = Story::with_store(5).press(KeyCode::Char('7'));
+    story.report(&giver, Report::Keys(moving(40)));
+    let story = story.frame().after(2_500).frame();
+    assert!(!story.model.picture.ring.moves.is_empty() && !is_animated(&story.model), "what waits does not move");
+    let mut story = Story::with_store(5).press(KeyCode::Char('7'));
     story.report(&giver, Report::Keys(KeyCounts::default()));
     assert!(!is_animated(&story.frame().model));
 }

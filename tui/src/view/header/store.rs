@@ -7,7 +7,10 @@ use ratatui::text::{Line, Span};
 use super::part;
 use crate::{
     model::{Model, ring::RingPicture},
-    view::{cells::count, theme::Role},
+    view::{
+        cells::{count, keys},
+        theme::Role,
+    },
 };
 
 /// How the copies are, at their worst.
@@ -23,20 +26,24 @@ fn role(ring: &RingPicture) -> Role {
 pub(super) fn groups(model: &Model) -> (Line<'static>, Line<'static>) {
     let ring = &model.picture.ring;
     let symbols = &model.theme.symbols;
-    let mut keys = vec![part(format!("{} keys", count(ring.keys)), Role::Title, model)];
+    let mut line = vec![part(keys(ring.keys), Role::Title, model)];
     if let Some(balance) = ring.max_over_mean.filter(|_| ring.keys > 0 && !ring.of_shares) {
-        keys.push(part(format!("  {balance:.2}x"), Role::Muted, model));
+        line.push(part(format!("  {balance:.2}x"), Role::Muted, model));
     }
     let lost = ring.unreachable;
     let text = match (ring.short_of_copies(), ring.endangered()) {
         (0, _) if ring.keys == 0 => String::new(),
         (0, _) if ring.wanted == 1 => "1 copy each".to_owned(),
         (0, _) => format!("{} copies each", ring.wanted),
-        (short, _) if lost > 0 => format!("{} {} short {} gone", symbols.dead, count(short), count(lost)),
+        // The worst first: what has no room is the least of it.
+        (short, _) if lost > 0 => format!("{} {} gone, {} short", symbols.dead, count(lost), count(short)),
+        (short, _) if ring.on_paused > 0 => {
+            format!("{} {} paused, {} short", symbols.dead, count(ring.on_paused), count(short))
+        }
         (short, 0) => format!("{} {} short of copies", symbols.warning, count(short)),
-        (short, one) => format!("{} {} short {} on 1", symbols.dead, count(short), count(one)),
+        (short, one) => format!("{} {} on one, {} short", symbols.dead, count(one), count(short)),
     };
-    (Line::from(keys), Line::from(part(text, role(ring), model)))
+    (Line::from(line), Line::from(part(text, role(ring), model)))
 }
 
 /// The same in a line that has more to say; nothing while there is nothing to tell.
@@ -52,6 +59,8 @@ pub(super) fn in_short(model: &Model) -> Vec<Span<'static>> {
         let mut text = format!(" {} {} under-replicated", symbols.dot, count(short));
         if lost > 0 {
             text.push_str(&format!(", {} gone", count(lost)));
+        } else if ring.on_paused > 0 {
+            text.push_str(&format!(", {} on paused nodes", count(ring.on_paused)));
         } else if one > 0 {
             text.push_str(&format!(", {} on one node", count(one)));
         }

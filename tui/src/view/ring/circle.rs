@@ -26,7 +26,7 @@ use crate::{
         ring::{PIECES, piece},
     },
     view::{
-        cells::{count, row, width},
+        cells::{keys, row, width},
         theme::{Depth, Role, Theme},
     },
 };
@@ -241,7 +241,7 @@ fn inside(model: &Model, geometry: &Geometry, area: Rect, buf: &mut Buffer) {
         lines.push((owner.name.to_string(), Role::Title));
         if owner.share > 0.0 {
             lines.push((percent(owner.share), Role::Text));
-            lines.push((format!("{} keys", count(owner.keys)), Role::Text));
+            lines.push((keys(owner.keys), Role::Text));
         } else {
             lines.push(("off the ring".to_owned(), Role::Dead));
         }

@@ -14,7 +14,7 @@ use crate::{
         ring::{Move, Owner},
     },
     view::{
-        cells::{clip, count, duration, pad, row, width},
+        cells::{self, clip, count, duration, pad, row, width},
         theme::Role,
     },
 };
@@ -53,6 +53,7 @@ fn lines(model: &Model, columns: usize, rows: usize) -> Vec<Line<'static>> {
     }
     lines.push(short(model));
     lines.push(repair(model));
+    lines.extend(besides(model));
     lines.push(agreement(model, columns));
     lines.extend(key(model, columns));
     lines.extend(selected(model));
@@ -140,6 +141,10 @@ fn short(model: &Model) -> Line<'static> {
             let text = format!("{}, {} OUT OF REACH", count(short), count(lost));
             line(model, "short", format!("{} {text}", symbols.dead), Role::Dead)
         }
+        (short, _) if ring.on_paused > 0 => {
+            let text = format!("{}, {} on paused nodes", count(short), count(ring.on_paused));
+            line(model, "short", format!("{} {text}", symbols.dead), Role::Dead)
+        }
         (short, 0) => line(model, "short", format!("{} {} of copies", symbols.warning, count(short)), Role::Warning),
 
         (short, one) => {
@@ -162,6 +167,15 @@ fn repair(model: &Model) -> Line<'static> {
             None => line(model, "repair", "none so far", Role::Muted),
         },
     }
+}
+
+/// What is odd and no danger; nothing when nothing is.
+fn besides(model: &Model) -> Option<Line<'static>> {
+    let ring = &model.picture.ring;
+    let siblings = (ring.conflicts > 0).then(|| format!("{} with siblings", count(ring.conflicts)));
+    let misplaced = (ring.misplaced > 0).then(|| format!("{} misplaced", count(ring.misplaced)));
+    let parts: Vec<String> = siblings.into_iter().chain(misplaced).collect();
+    (!parts.is_empty()).then(|| line(model, "also", parts.join(", "), Role::Converging))
 }
 
 /// Who sees another ring, by name: they would send a key elsewhere.
@@ -198,7 +212,8 @@ fn key(model: &Model, columns: usize) -> Vec<Line<'static>> {
     }
     lines.push(holders);
     if !key.known {
-        lines.push(line(model, "", "no copy known: not put, or deleted", Role::Muted));
+        let text = clip("no copy: never put, or deleted", room, symbols.ellipsis);
+        lines.push(line(model, "", text, Role::Muted));
     }
     if !key.others.is_empty() {
         let names: Vec<&str> = key.others.iter().map(NodeName::as_str).collect();
@@ -215,7 +230,7 @@ fn selected(model: &Model) -> Option<Line<'static>> {
     let symbols = &theme.symbols;
     let name = pad(owner.name.as_str(), LABEL.max(owner.name.as_str().len() + 1), false, symbols.ellipsis);
     let text = if owner.share > 0.0 {
-        let parts = [percent(owner.share), format!("{} keys", count(owner.keys)), size(owner.bytes)];
+        let parts = [percent(owner.share), cells::keys(owner.keys), size(owner.bytes)];
         parts.join(&format!(" {} ", symbols.dot))
     } else {
         "off the ring".to_owned()
@@ -249,7 +264,7 @@ fn moves(model: &Model, columns: usize, rows: usize) -> Vec<Line<'static>> {
         return Vec::new();
     }
     let (keys, bytes) = moves.iter().fold((0, 0), |(keys, bytes), one| (keys + one.keys, bytes + one.bytes));
-    let mut total = format!("{} keys, {}", count(keys), size(bytes));
+    let mut total = format!("{}, {}", cells::keys(keys), size(bytes));
     if columns >= 36 {
         total.push_str(" left");
     }
@@ -275,7 +290,11 @@ fn one_move(model: &Model, one: &Move, names: (usize, usize), columns: usize) ->
     let symbols = &theme.symbols;
     let at = (model.picture.at.0 / STEP_MS) as usize % TRACK;
     let (rail, load) = if symbols.braille { ("─", "●") } else { ("-", "o") };
-    let track = format!("{}{load}{}", rail.repeat(at), rail.repeat(TRACK - 1 - at));
+    let track = if one.flows {
+        format!("{}{load}{}", rail.repeat(at), rail.repeat(TRACK - 1 - at))
+    } else {
+        pad("wait", TRACK, false, "")
+    };
     let (from, to) = (pad(one.from.as_str(), names.0, false, ""), pad(one.to.as_str(), names.1, false, ""));
     let mut line = Line::styled(format!(" {from} {track}{} {to}", symbols.arrow), theme.style(Role::Path));
     let done = one.of_keys.saturating_sub(one.keys);
