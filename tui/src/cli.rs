@@ -45,7 +45,7 @@ double quotes, and as text otherwise: --string makes it text in any case.
 
 Examples:
   p2pnet put apple 5                     the number 5
-  p2pnet put apple '\"5\"'               the text 5; so does  put apple 5 --string
+  p2pnet put apple '\"5\"'                 the text 5; so does  put apple 5 --string
   p2pnet put apple 'green and sour'      text
   p2pnet put apple '{\"colour\":\"green\"}'  an object
   p2pnet put -- -key -5                  a key that begins with a dash";

@@ -138,8 +138,9 @@ impl Network {
         let (short, wanted) = (self.short(false), self.copies_wanted());
         let level = self.keys.account.level().min(32);
         let seen = self.keys.account.histogram();
-        // Who looks only now was not there when the last node went: the engine knows when that was.
-        if !std::mem::replace(&mut self.keys.repair.listens, true) {
+        // Who looks only now was not there when the last node went: the engine knows when that was, unless it was a pause.
+        let has_paused = self.nodes().any(|node| node.state == UnitState::Paused);
+        if !std::mem::replace(&mut self.keys.repair.listens, true) && !has_paused {
             let down = self.nodes().filter(|node| matches!(node.state, UnitState::Dead | UnitState::Left));
             let last = down.filter_map(|node| node.since).max();
             self.keys.repair.went_at = self.keys.repair.went_at.max(last);

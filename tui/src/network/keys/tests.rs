@@ -226,11 +226,13 @@ fn a_key_deleted_just_before_its_last_teller_died_is_not_out_of_reach() {
 #[test]
 fn a_deletion_that_nodes_tell_of_one_after_the_other_is_no_repair() {
     let mut told = Told::with_keys(4, 2);
+    let window = told.ring().repair_window_ms;
     for node in 1..=3 {
         told.now += 300;
         assert_eq!(texts(&told.holds(node, &[gone(16)])), Vec::<&str>::new());
     }
-    assert_eq!((told.ring().keys, told.ring().repair_window_ms), (1, None));
+    assert_eq!((told.ring().keys, told.ring().repair_window_ms), (1, window));
+    assert!(told.ring().repairing_for_ms.is_none());
     assert_eq!(told.summary().converged_in_ms, Some(0), "from the last word of it, as it was told");
     told.holds(4, &[gone(32)]);
     let changes = told.later(3_000);
@@ -313,6 +315,20 @@ fn who_looks_during_a_repair_counts_from_the_last_end() {
     told.now = 60_000;
     told.holds(3, &[gone(16)]);
     told.later(3_000);
+    assert_eq!(told.ring().repairing_for_ms, Some(0));
+}
+
+#[test]
+fn keys_that_a_pause_left_short_are_not_short_since_an_earlier_death() {
+    let mut told = Told { network: super::super::Network::new("lab".parse().unwrap(), "process"), now: 20_000 };
+    let (dead, paused) = (unit(4, UnitState::Dead, 13_000), unit(5, UnitState::Paused, 1_000));
+    told.truth(Truth::Listed((1..=3).map(|n| unit(n, UnitState::Up, 1_000)).chain([dead, paused]).collect()));
+    for node in [1, 2, 3, 5] {
+        told.joins(node, 1_000, &[1, 2, 3], 15_000);
+        let keys = if node == 3 { vec![] } else { vec![key(16, VERSION)] };
+        told.says(node, Report::Held { anew: true, sampled: 0, keys });
+    }
+    told.feed(FeedLine::CaughtUp);
     assert_eq!(told.ring().repairing_for_ms, Some(0));
 }
 
