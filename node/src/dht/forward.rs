@@ -239,11 +239,11 @@ impl State {
     pub(super) fn look_at_forwarding(
         &mut self,
         call: u64,
-        forwarding: Box<Forwarding>,
+        forwarding: Forwarding,
         is_late: bool,
         effects: &mut Vec<Effect>,
     ) {
-        let Forwarding { mut order, step } = *forwarding;
+        let Forwarding { mut order, step } = forwarding;
         let is_relay = matches!(order.asker, Asker::Peer(..));
         if self.now >= order.deadline {
             return self.too_few(&order, effects);

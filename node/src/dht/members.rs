@@ -21,6 +21,9 @@ impl State {
         if name == self.me {
             return self.doubt(effects);
         }
+        if self.repair.is_heal(&name, epoch, self.now, &self.config) {
+            self.doubt(effects);
+        }
         self.peers.up(&name, epoch);
         self.is_alone = false;
         self.coming.insert(name, true);
@@ -31,7 +34,9 @@ impl State {
         if *name == self.me {
             return;
         }
-        self.peers.down(name);
+        if let Some(epoch) = self.peers.down(name) {
+            self.repair.gone(name, epoch);
+        }
         self.lost(name, effects);
         self.coming.insert(name.clone(), false);
         self.change_ring(effects);
@@ -115,7 +120,7 @@ impl State {
                     }
                 }
                 Some(Call::Write(write)) => self.look_at_write(call, write, is_late, effects),
-                Some(Call::Forward(forwarding)) => self.look_at_forwarding(call, forwarding, is_late, effects),
+                Some(Call::Forward(forwarding)) => self.look_at_forwarding(call, *forwarding, is_late, effects),
                 None => {}
             }
         }

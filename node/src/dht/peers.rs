@@ -42,8 +42,9 @@ impl Peers {
         }
     }
 
-    pub(super) fn down(&mut self, name: &NodeName) {
-        self.0.remove(name);
+    /// It died or left; in which life.
+    pub(super) fn down(&mut self, name: &NodeName) -> Option<Epoch> {
+        self.0.remove(name).map(|peer| peer.epoch)
     }
 
     pub(super) fn suspected(&mut self, name: &NodeName, suspected: bool) {

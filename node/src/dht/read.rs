@@ -206,7 +206,11 @@ impl State {
                 idle.rotate_left(turn);
                 idle.truncate(most);
             }
-            if !idle.iter().fold(false, |mine, index| self.ask(call, gather, *index, effects) || mine) {
+            let mut is_answered = false;
+            for index in idle {
+                is_answered |= self.ask(call, gather, index, effects);
+            }
+            if !is_answered {
                 return false;
             }
         }

@@ -36,6 +36,7 @@
 
 mod compare;
 mod handover;
+mod heal;
 mod misplaced;
 mod queue;
 #[cfg(test)]
@@ -45,7 +46,7 @@ mod transfer;
 use std::collections::{BTreeMap, VecDeque};
 
 use p2pnet_shared::{
-    Key, NodeName, UnixMillis,
+    Epoch, Key, NodeName, UnixMillis,
     ring::{Place, Ring, RingDigest},
     telemetry::{KeyEvent, Moving},
     wire::dht::{Entry, Message, Packet, Refusal, Repair as Said},
@@ -142,6 +143,7 @@ pub(super) struct Repair {
     /// What was asked for and has not come yet, and when: not asked of two at once.
     wanted: BTreeMap<Place, Millis>,
     handover: handover::Handover,
+    heal: heal::Heal,
     compare: compare::Rounds,
     swept_at: Millis,
     /// When the timer that counts goes off.
@@ -165,6 +167,8 @@ impl Repair {
         self.mine = None;
         self.queues.retain(|name, _| is_member(around.ring, name));
         self.queues.values_mut().for_each(Queue::ask_again);
+        // Who confirmed a copy was a replica then, and may have dropped it while it was none.
+        self.misplaced.values_mut().for_each(Vec::clear);
         if !self.settled.is_empty() {
             let mine = self.mine(around).clone();
             self.settled.keep(&mine, |name| is_member(around.ring, name));
@@ -270,6 +274,17 @@ impl Repair {
         self.queues.values_mut().for_each(Queue::ask_again);
         self.compare.doubt();
         self.schedule(around);
+    }
+
+    /// A member died or left.
+    pub(super) fn gone(&mut self, name: &NodeName, epoch: Epoch) {
+        self.heal.gone(name, epoch);
+    }
+
+    /// A member is there. Whether it comes back from the other side of a cut on which something may have been acknowledged:
+    /// a reason for [`Repair::doubt`].
+    pub(super) fn is_heal(&mut self, name: &NodeName, epoch: Epoch, now: Millis, config: &Config) -> bool {
+        self.heal.is_heal(name, epoch, now, usize::from(config.w))
     }
 
     /// A write did not get to one of its replicas: it is offered to it as soon as it can be reached.

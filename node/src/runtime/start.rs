@@ -1,6 +1,6 @@
 //! Starting a node, holding it, and the whole life of a node's process.
 
-use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use p2pnet_shared::{
     Epoch, NodeName,
@@ -24,7 +24,7 @@ use super::{
     http::{Front, Surface, events::Readers},
     join::{self, Join},
     keys::{self, Keys},
-    keystore::Keystore,
+    keystore::{Keystore, Outcomes},
     link::Links,
     listener::{self, House, ListenError},
     messages::MessageLog,
@@ -175,14 +175,7 @@ fn assemble(
         faults: faults.watch(),
         clock,
     };
-    let (keystore, outcomes, held) = Keystore::open(identity.folder.as_deref(), &me.name);
-    let alone = settings.bootstrap.is_none() && settings.peers.is_empty();
-    let (config, seed) = (dht::Config { alone, ..settings.dht.clone() }, rng.random());
-    let store = match held {
-        Some(held) => dht::State::new(me.name.clone(), me.epoch, config, seed, held),
-        None => dht::State::broken(me.name.clone(), me.epoch, config, seed),
-    };
-    let keys = Keys::new(wiring, store, keystore);
+    let (keys, outcomes) = open_store(wiring, &settings, identity.folder.as_deref(), rng.random());
     let surface = Surface::new(who, door.clone(), heard_in, caller.clone(), keys.clone(), settings.dht.n);
     let (mut listener, mut tasks, mut telemetry) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
     listener.spawn(listener::serve(tcp, House::new(Front::new(surface), links.wiring(), keys.clone()), closing_seen));
@@ -201,17 +194,8 @@ fn assemble(
     };
     tasks.spawn(join.run());
     if let Some(gateway) = settings.gateway.clone() {
-        let rng = StdRng::from_rng(&mut rng);
-        telemetry.spawn(
-            telemetry::Link {
-                gateway,
-                me: hello,
-                codec: Codec::new(&settings.network, settings.secret.as_deref()),
-                door,
-                rng,
-            }
-            .run(),
-        );
+        let (rng, codec) = (StdRng::from_rng(&mut rng), Codec::new(&settings.network, settings.secret.as_deref()));
+        telemetry.spawn(telemetry::Link { gateway, me: hello, codec, door, rng }.run());
     }
     Node {
         clock,
@@ -247,6 +231,19 @@ fn assemble(
         settings,
         _identity: identity,
     }
+}
+
+/// The store with what the data folder holds of it, and what its disk will say.
+fn open_store(wiring: peers::Wiring, settings: &Settings, folder: Option<&Path>, seed: u64) -> (Keys, Outcomes) {
+    let Hello { name, epoch } = wiring.me.clone();
+    let (keystore, outcomes, held) = Keystore::open(folder, &name);
+    let alone = settings.bootstrap.is_none() && settings.peers.is_empty();
+    let config = dht::Config { alone, ..settings.dht.clone() };
+    let store = match held {
+        Some(held) => dht::State::new(name, epoch, config, seed, held),
+        None => dht::State::broken(name, epoch, config, seed),
+    };
+    (Keys::new(wiring, store, keystore), outcomes)
 }
 
 /// The whole life of a node's process: settings, log, one thread, and a polite end on SIGTERM or SIGINT. The exit code is

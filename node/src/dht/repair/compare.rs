@@ -17,7 +17,7 @@ use p2pnet_shared::{
     wire::dht::{ARCS_MAX, ArcDigest, HeldDigest, Holding, Repair as Said},
 };
 
-use super::{Around, Repair};
+use super::{Around, Repair, queue::Queue};
 use crate::{
     dht::{
         digests::{Digests, digest},
@@ -90,7 +90,9 @@ impl Repair {
                 sum.sum = sum.sum.wrapping_add(held.sum);
             }
         }
-        fellows.retain(|name, held| held.keys > 0 && (around.is_reachable)(name));
+        // Who is being given something differs, as we know.
+        let is_served = |name: &NodeName| self.queues.get(name).is_some_and(Queue::has_work);
+        fellows.retain(|name, held| held.keys > 0 && (around.is_reachable)(name) && !is_served(name));
         let last = self.compare.last.take();
         let later = fellows.iter().find(|(name, _)| last.as_ref().is_some_and(|last| *name > &last));
         let Some((fellow, digest)) = later.or_else(|| fellows.iter().next()) else { return };
@@ -162,7 +164,8 @@ impl Repair {
         arcs.retain(is_shared);
         let same_ring = ring == self.ring_digest(around);
         let ours = self.digests.as_ref().map(|digests| digests.sum(arcs.iter().copied())).unwrap_or_default();
-        if arcs.is_empty() || (same_ring && ours == theirs) {
+        let is_served = self.queues.get(from).is_some_and(Queue::has_work);
+        if arcs.is_empty() || is_served || (same_ring && ours == theirs) {
             return;
         }
         // More than a packet takes: another part each time.

@@ -35,6 +35,26 @@ fn a_misplaced_copy_is_kept_until_every_replica_has_it_on_disk() {
     net.until(20_000, |net| net.is_whole(1)).expect("dropped at last");
 }
 
+/// Each of three had confirmed it, in one ring or another; none was asked any more, so it stayed for ever.
+#[test]
+fn a_copy_that_was_confirmed_in_other_rings_is_offered_again() {
+    let mut net = Net::new(8, Config::default());
+    let list = net.truth().preference(Place::of("apple"), 7);
+    let everyone_but = |net: &mut Net, gone: &NodeName| {
+        for name in (1..=8).map(node) {
+            net.believe(&name, (1..=8).map(node).filter(|other| other != gone || other == &name));
+        }
+    };
+    net.nodes.get_mut(&list[2]).unwrap().is_up = false;
+    net.put_at(&list[6], &entry("apple", 1, 1, &[], Some("red")));
+    net.run(4_000);
+    everyone_but(&mut net, &list[0]);
+    net.run(4_000);
+    assert_eq!(net.nodes[&list[6]].repair.misplaced(), 1, "the third cannot be reached");
+    everyone_but(&mut net, &list[2]);
+    net.until(5_000, |net| net.nodes[&list[6]].repair.misplaced() == 0).expect("dropped at last");
+}
+
 #[test]
 fn deleted_keys_do_not_come_back() {
     let mut net = Net::new(5, Config::default());
