@@ -138,9 +138,8 @@ async fn every_node_killed_at_once_gives_back_every_acknowledged_key() {
     let raise = || {
         let first = Wanted { test, name: "bootstrap", data: &folders[0], bootstrap: None, file_max: None }.start();
         let mut nodes = vec![first];
-        for number in 1..4 {
+        for (number, data) in folders.iter().enumerate().skip(1) {
             let (name, bootstrap) = (format!("node{number}"), nodes[0].url.clone());
-            let data = &folders[number];
             nodes.push(Wanted { test, name: &name, data, bootstrap: Some(&bootstrap), file_max: None }.start());
         }
         nodes

@@ -179,8 +179,8 @@ impl Network {
         }
         lane.stalled = None;
         let mut arrived = Vec::new();
-        while let Some((_, packet)) = lane.sent.pop_front_if(|(due, _)| *due <= self.clock) {
-            arrived.push(packet);
+        while lane.sent.front().is_some_and(|(due, _)| *due <= self.clock) {
+            arrived.extend(lane.sent.pop_front().map(|(_, packet)| packet));
         }
         let name = self.nodes[from].name.clone();
         for packet in arrived {

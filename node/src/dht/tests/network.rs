@@ -211,12 +211,7 @@ impl Net {
             Event::Packet { from, packet, .. } => self.feed(&name, Input::Received { from, packet }),
             Event::Broken { peer, .. } => self.feed(&name, Input::Unreachable { peer }),
             Event::Timer { epoch, timer, .. } if node.epoch == epoch => self.feed(&name, Input::TimerFired(timer)),
-            Event::Member { name: member, up: false, .. } => {
-                // It came back before it was declared.
-                if !self.up(&member) || self.cut.contains(&(name.clone(), member.clone())) {
-                    self.feed(&name, Input::MemberDown { name: member });
-                }
-            }
+            Event::Member { name: member, up: false, .. } => self.declare(&name, member),
             Event::Member { name: member, up: true, .. } => {
                 if let Some(epoch) = self.nodes.get(&member).filter(|node| node.state.is_some()).map(|node| node.epoch)
                 {
@@ -236,6 +231,13 @@ impl Net {
                 self.feed(&name, Input::Persisted { batch });
             }
             _ => {}
+        }
+    }
+
+    /// One takes another for dead, unless it came back before.
+    fn declare(&mut self, at: &NodeName, member: NodeName) {
+        if !self.up(&member) || self.cut.contains(&(at.clone(), member.clone())) {
+            self.feed(at, Input::MemberDown { name: member });
         }
     }
 
