@@ -108,6 +108,9 @@ impl Surface {
         let unavailable = |error| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error);
         let error = match answer {
             Answer::Missing => return ApiError::new(StatusCode::NOT_FOUND, NOT_FOUND),
+            Answer::TooFew { reached, wanted } if verb == "read" && reached >= wanted => unavailable(format!(
+                "{reached} copies were reached, but nodes that do not answer may hold a newer one; try again in a moment"
+            )),
             Answer::TooFew { reached, wanted } if verb == "read" => unavailable(format!(
                 "{reached} of {wanted} copies were reached in time; try again once more nodes are up"
             )),

@@ -14,7 +14,7 @@ use p2pnet_shared::{
     telemetry::{HeldKey, KeyCounts, KeyEvent},
 };
 
-use crate::dht::{Input, State};
+use crate::dht::{Input, State, Timer};
 
 /// Events told at once.
 pub(in crate::runtime) const EVENTS_MAX: usize = 256;
@@ -53,7 +53,10 @@ pub(in crate::runtime) struct News {
 impl News {
     pub(super) fn on_input(&mut self, input: &Input) {
         match input {
-            Input::MemberUp { .. } | Input::MemberDown { .. } => self.ring = true,
+            // Members that come in a burst take their places together, a little later.
+            Input::MemberUp { .. } | Input::MemberDown { .. } | Input::TimerFired(Timer::Ring { .. }) => {
+                self.ring = true;
+            }
             Input::Persisted { .. } | Input::NotPersisted { .. } => self.counts = true,
             _ => {}
         }
@@ -93,5 +96,45 @@ impl News {
             || (self.is_watched && (self.counts || !self.held.is_empty()))
             || (self.is_read && !self.events.is_empty());
         is_any && !std::mem::replace(&mut self.is_known, true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use p2pnet_shared::{Epoch, NodeName};
+
+    use super::*;
+    use crate::{
+        dht::{Config, Effect},
+        time::Millis,
+    };
+
+    /// Seen with 101 containers: 13 nodes had the right ring and had told an earlier one, for ever.
+    #[test]
+    fn a_ring_that_changes_later_than_its_members_is_told() {
+        let config = Config { vnodes: 1_024, ..Config::default() };
+        let mut state = State::new(NodeName::numbered(0), Epoch(1), config, 1, Vec::new());
+        let (mut news, mut effects) = (News::default(), Vec::new());
+        let mut feed = |news: &mut News, state: &mut State, now, input: Input| {
+            news.on_input(&input);
+            state.handle(Millis(now), input, &mut effects);
+            std::mem::take(&mut effects)
+        };
+        state.start(Millis(0), &mut Vec::new());
+        let mut due = None;
+        for number in 1..20 {
+            let up = Input::MemberUp { name: NodeName::numbered(number), epoch: Epoch(1) };
+            let asked = feed(&mut news, &mut state, 1, up);
+            due = due.or(asked.into_iter().find_map(|effect| match effect {
+                Effect::SetTimer { after, timer: timer @ Timer::Ring { .. } } => Some((after, timer)),
+                _ => None,
+            }));
+        }
+        news.ring_changed(&state);
+        assert!(state.ring().members().len() < 20, "some wait for the others");
+        let (after, timer) = due.expect("they were put off");
+        feed(&mut news, &mut state, 1 + after.0, Input::TimerFired(timer));
+        assert_eq!(state.ring().members().len(), 20);
+        assert!(news.ring_changed(&state), "the ring is another, and that is news");
     }
 }

@@ -482,3 +482,18 @@ fn a_damaged_file_never_panics_and_never_gives_a_wrong_value() {
     outcome.unwrap();
     assert_eq!((read_whole, refused), (1, 1));
 }
+
+/// The older commit's slot with an order of 28, and the newer commit damaged: redb asked for a terabyte, and the node was gone.
+#[test]
+fn a_header_that_names_a_page_of_a_terabyte_is_refused() {
+    let (whole, ..) = sample();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join(FILE);
+    for root in [72, 104, 200, 232] {
+        let mut bytes = whole.clone();
+        bytes[root + 7] = 28 << 3;
+        bytes[4096..].fill(0x5A);
+        fs::write(&file, &bytes).unwrap();
+        assert!(matches!(read(folder.path()), Err(Trouble::Broken(why)) if why.contains("larger than the file")));
+    }
+}

@@ -35,8 +35,13 @@ const TWO_PHASE_COMMIT: u8 = 4;
 const LAYOUT: (usize, [u32; 3]) = (12, [4096, 0, 1024 * 1024]);
 /// Number of full regions, pages of the last: shown as the least there is, and redb measures them anew.
 const MEASURED: (usize, [u32; 2]) = (24, [0, 1]);
+/// Bytes of a page of order 0; one of order 1 is twice as long, and so on.
+const PAGE_BYTES: u64 = 4096;
+/// Where the two commit slots keep the numbers of their two roots: eight bytes, little endian, the highest five bits of which
+/// are the page's order.
+const ROOTS: [usize; 4] = [64 + 8, 64 + 40, 192 + 8, 192 + 40];
 /// Header page and one more.
-const LEAST_BYTES: u64 = 2 * 4096;
+const LEAST_BYTES: u64 = 2 * PAGE_BYTES;
 
 #[derive(Debug)]
 enum Mode {
@@ -101,6 +106,12 @@ impl Trial {
             if *field != expected.to_le_bytes() {
                 return Err(Wrong::Shape("its header is damaged, or of another version of redb".to_owned()));
             }
+        }
+        // redb falls back to the older commit without looking at its slot's checksum, and makes room for its roots before it
+        // reads them: a damaged order is a terabyte, and nobody survives asking for that.
+        let is_absurd = |root: &usize| PAGE_BYTES << (header[root + 7] >> 3) > len;
+        if ROOTS.iter().any(is_absurd) {
+            return Err(Wrong::Shape("its header is damaged: it names pages larger than the file".to_owned()));
         }
         header[FLAGS] = (header[FLAGS] | RECOVERY_REQUIRED) & !TWO_PHASE_COMMIT;
         let (at, measured) = MEASURED;

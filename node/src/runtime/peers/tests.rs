@@ -8,6 +8,8 @@ use p2pnet_shared::{
 };
 use tokio::{io::AsyncReadExt, net::TcpListener, sync::Semaphore, task::JoinSet};
 
+use p2pnet_shared::wire::dht::Entry;
+
 use super::*;
 use crate::{
     dht,
@@ -67,9 +69,11 @@ impl House {
         &self.keys.wiring().counters
     }
 
-    /// Sends some packets to `peer`; says how many were taken.
+    /// Sends some packets to `peer`, answers to nothing that was asked, so that there is no answer to them; says how many
+    /// were taken.
     fn send(&self, peer: u32, count: u64, key: &Key) -> usize {
-        let packet = |call| Packet { clock: 1, message: Message::Read { call, key: key.clone() } };
+        let entry = Some(Entry { key: key.clone(), versions: Vec::new() });
+        let packet = |call| Packet { clock: 1, message: Message::Held { call, entry: entry.clone(), sure: false } };
         (0..count).filter(|call| self.keys.send_now(&name(peer), &packet(*call))).count()
     }
 }
