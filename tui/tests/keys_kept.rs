@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use p2pnet_shared::client::Client;
 use serde_json::json;
-use support::Lab;
+use support::{Lab, docker_available};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 /// Between two tries.
@@ -82,7 +82,9 @@ async fn keys_outlive_processes() {
 }
 
 #[tokio::test]
-#[ignore = "needs a container engine"]
 async fn keys_outlive_containers() {
+    if !docker_available() {
+        return;
+    }
     outlives(&Lab::new("docker", 5)).await;
 }

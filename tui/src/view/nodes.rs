@@ -10,7 +10,7 @@ use ratatui::{
 };
 
 use super::{
-    cells::{age, bytes, count, frame, pad, restyle, row, wrap},
+    cells::{age, bytes, count, fitting, frame, pad, restyle, row, wrap},
     ring::disk_trouble,
     theme::{Role, Theme},
 };
@@ -62,7 +62,9 @@ pub(super) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
     if inner.width == 0 || inner.height == 0 {
         return;
     }
-    let columns = fitting(usize::from(inner.width));
+    let columns = fitting(&COLUMNS, (usize::from(inner.width) + 2).saturating_sub(GLYPHS), |column| {
+        (column.width + 2, column.drop)
+    });
     row(inner, 0, headings(model, &columns), buf);
     if view.order.is_empty() {
         let why = match &model.opening {
@@ -97,18 +99,6 @@ fn empty(model: &Model) -> &'static str {
 }
 
 /// As many columns as fit, dropped in their order.
-fn fitting(width: usize) -> Vec<&'static Column> {
-    let mut columns: Vec<&Column> = COLUMNS.iter().collect();
-    let needed = |columns: &[&Column]| GLYPHS + columns.iter().map(|column| column.width + 2).sum::<usize>();
-    while needed(&columns) > width + 2 {
-        let Some(at) = (0..columns.len()).filter(|i| columns[*i].drop > 0).max_by_key(|i| columns[*i].drop) else {
-            break;
-        };
-        columns.remove(at);
-    }
-    columns
-}
-
 fn headings(model: &Model, columns: &[&Column]) -> Line<'static> {
     let style = model.theme.style(Role::Muted);
     let mut spans = vec![Span::raw(" ".repeat(GLYPHS))];

@@ -14,7 +14,7 @@ use crate::{
         ring::{Owner, OwnersBy},
     },
     view::{
-        cells::{count, pad, restyle, row},
+        cells::{count, fitting, pad, restyle, row},
         theme::Role,
     },
 };
@@ -59,7 +59,9 @@ pub(super) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
         return;
     }
     let owners = &model.picture.ring.owners;
-    let columns = fitting(usize::from(area.width));
+    let columns = fitting(&COLUMNS, (usize::from(area.width) + 1).saturating_sub(MARKS), |column| {
+        (column.width + 1, column.drop)
+    });
     let used: usize = MARKS + columns.iter().map(|column| column.width + 1).sum::<usize>();
     let room = usize::from(area.width).saturating_sub(used);
     row(area, 0, headings(model, &columns), buf);
@@ -77,17 +79,6 @@ pub(super) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
             restyle(area, i + 1, model.theme.selection(), buf);
         }
     }
-}
-
-fn fitting(width: usize) -> Vec<&'static Column> {
-    let mut columns: Vec<&Column> = COLUMNS.iter().collect();
-    while MARKS + columns.iter().map(|column| column.width + 1).sum::<usize>() > width + 1 {
-        let Some(at) = (0..columns.len()).filter(|i| columns[*i].drop > 0).max_by_key(|i| columns[*i].drop) else {
-            break;
-        };
-        columns.remove(at);
-    }
-    columns
 }
 
 fn headings(model: &Model, columns: &[&Column]) -> Line<'static> {
