@@ -5,10 +5,15 @@
 //! ```
 //! An environment variable that is set but empty counts as unset, which is how compose files and shells leave one out.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddrV4},
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
 
 use p2pnet_shared::{
-    NetworkName, NodeName,
+    NetworkName, NodeName, amount,
     api::BODY_MAX_BYTES,
     id::KEY_MAX_BYTES,
     ring::VNODES,
@@ -19,13 +24,18 @@ use crate::{
     broadcast::{self, Push},
     dht,
     discovery::{AddressError, DEFAULT_PORT, PeerAddress},
-    membership,
+    folder, membership,
 };
 
 /// The data folder of a node that was told none.
 pub const DEFAULT_DATA: &str = "/data";
+/// The shared folder of a node that was told none.
+pub const DEFAULT_SYNC: &str = "/sync";
 /// Most places of a member on the ring: a thousand members make a million, 16 MB in each node.
 pub const VNODES_MAX: u16 = 1_024;
+/// The group and port of beacons on the local network. The group is of those an organisation may use as it likes (RFC 2365,
+/// 239.0.0.0/8), the port one below the nodes' own 5000, which many on one host count up from.
+pub const LAN_AT: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(239, 80, 50, 80), 4_999);
 
 /// A node's settings as they are typed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
@@ -51,6 +61,12 @@ pub struct NodeOptions {
     /// Folder for what must survive a restart: the node's identity and its copies of keys [default: /data if it is there]
     #[arg(long, env = "DATA_DIR", value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// The shared folder: what is in it is in the folder of every node [default: /sync if it is there]
+    #[arg(long, env = "SYNC_DIR", value_name = "DIR")]
+    pub sync: Option<PathBuf>,
+    /// Bytes of files sent to other nodes in a second at most, as 6M or 600K [default: as many as go]
+    #[arg(long, env = "EGRESS", value_name = "BYTES")]
+    pub egress: Option<String>,
     /// Seals everything between nodes; a node without the same secret is not heard
     #[arg(long, env = "CLUSTER_SECRET", value_name = "SECRET", hide_env_values = true)]
     pub secret: Option<String>,
@@ -63,6 +79,35 @@ pub struct NodeOptions {
     /// Places of each member on the ring, the same in the whole network; whoever has another number is refused [default: 64]
     #[arg(long, env = "VNODES", value_name = "NUMBER")]
     pub vnodes: Option<String>,
+    /// Looks for others on the local network with UDP beacons: auto does where neither bootstrap nor peers are given [default: off; auto in the image]
+    #[arg(long, env = "LAN", value_name = "on|off|auto", num_args = 0..=1, default_missing_value = "on")]
+    pub lan: Option<String>,
+}
+
+/// Whether a node looks for others on the local network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Lan {
+    /// No.
+    #[default]
+    Off,
+    /// Where nobody told it of others: neither a bootstrap nor peers are given. Beacons reach everybody on the wire, so a
+    /// hundred nodes that have a bootstrap are better off without.
+    Auto,
+    /// In any case.
+    On,
+}
+
+impl FromStr for Lan {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "off" => Ok(Self::Off),
+            "auto" => Ok(Self::Auto),
+            "on" => Ok(Self::On),
+            _ => Err(ConfigError::Lan(text.to_owned())),
+        }
+    }
 }
 
 /// Where the identity and the keys are kept.
@@ -74,6 +119,29 @@ pub enum DataFolder {
     IfPresent(PathBuf),
     /// Nowhere: every start is a new node, for tests.
     Memory,
+}
+
+/// The shared folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SyncFolder {
+    /// Asked for: created if it is not there, and an error if it cannot be used.
+    Required(PathBuf),
+    /// The default: used if it is there; otherwise the node has none.
+    IfPresent(PathBuf),
+    /// None: the node holds no files and says so.
+    None,
+}
+
+impl SyncFolder {
+    /// Where it is, if the node has one.
+    #[must_use]
+    pub fn path(&self) -> Option<&std::path::Path> {
+        match self {
+            SyncFolder::Required(path) => Some(path),
+            SyncFolder::IfPresent(path) if path.is_dir() => Some(path),
+            SyncFolder::IfPresent(_) | SyncFolder::None => None,
+        }
+    }
 }
 
 /// A node's settings, checked.
@@ -89,10 +157,16 @@ pub struct Settings {
     pub bootstrap: Option<PeerAddress>,
     /// Whom to contact directly.
     pub peers: Vec<PeerAddress>,
+    /// Whether to look for others on the local network. Default off; `auto` in the image.
+    pub lan: Lan,
+    /// Where to: the group and the port of beacons. Default [`LAN_AT`], and the same for all who are to meet.
+    pub lan_at: SocketAddrV4,
     /// The network. Default `p2p_network`.
     pub network: NetworkName,
     /// Where the identity and the keys are kept. Default `/data` if it is there.
     pub data: DataFolder,
+    /// The shared folder. Default `/sync` if it is there.
+    pub sync: SyncFolder,
     /// Seals datagrams, frames and telemetry.
     pub secret: Option<String>,
     /// Whom to report to.
@@ -105,6 +179,8 @@ pub struct Settings {
     pub broadcast: broadcast::Config,
     /// The store's knobs.
     pub dht: dht::Config,
+    /// The folder's knobs.
+    pub folder: folder::Config,
 }
 
 /// What the runtime refuses, and when its patience ends. Nobody outside can make a node use more than this.
@@ -118,7 +194,8 @@ pub struct Limits {
     pub header_bytes: usize,
     /// Until a request's header is complete, and how long a kept-alive connection may idle. Default 10 s.
     pub header_timeout: Duration,
-    /// Until a request's body is complete. Default 10 s; then 408.
+    /// Until a request's body is complete, and until the next bytes of an upload come or of a download are taken. Default 10 s;
+    /// then 408.
     pub body_timeout: Duration,
     /// TCP connections at once, links excepted. Default 256: a thousand nodes on one host stay below its open files.
     /// Beyond it 503 and close.
@@ -152,6 +229,10 @@ pub struct Limits {
     pub kv_body_bytes: usize,
     /// Puts, gets and deletes that wait for others at once. Default 4,096; beyond it 503.
     pub kv_waiting: usize,
+    /// Bytes of an uploaded file. Default 4 GiB (contract §2); beyond it 413.
+    pub file_bytes: u64,
+    /// Uploads, downloads and other requests about files that wait for others or for the disk at once. Default 64; beyond it 503.
+    pub files_waiting: usize,
     /// To answer a request of ours (bootstrap, greeting, `/send`, gossip). Default 3 s.
     pub call_timeout: Duration,
     /// Peers in one `/gossip`. Default 1,000; beyond it 400.
@@ -191,6 +272,8 @@ impl Default for Limits {
             peer_queue_bytes: 4 * 1024 * 1024,
             kv_body_bytes: VALUE_TEXT_MAX_BYTES + 6 * KEY_MAX_BYTES + 10 * 1024,
             kv_waiting: 4_096,
+            file_bytes: 4 * 1024 * 1024 * 1024,
+            files_waiting: 64,
             call_timeout: Duration::from_secs(3),
             gossip_peers: 1_000,
             heard_queue: 2_000,
@@ -231,6 +314,12 @@ pub enum ConfigError {
     /// A number of virtual nodes.
     #[error("--vnodes (VNODES): `{0}` is not a number from 1 to 1024")]
     Vnodes(String),
+    /// A way to look for others.
+    #[error("--lan (LAN): `{0}` is none of on, off and auto")]
+    Lan(String),
+    /// A number of bytes.
+    #[error("--egress (EGRESS): `{0}` is not a number of bytes")]
+    Egress(String),
     /// An IP.
     #[error("--bind (BIND): `{0}` is not an IP address")]
     Bind(String),
@@ -249,6 +338,8 @@ impl ConfigError {
             ConfigError::Port(_) => "the default is 5000; 0 takes a free port",
             ConfigError::Push(_) => "`tree` costs less, `flood` is the simpler one",
             ConfigError::Vnodes(_) => "the default is 64; networks that start with 500 nodes or more have 32",
+            ConfigError::Lan(_) => "`auto` looks for others where neither bootstrap nor peers are given",
+            ConfigError::Egress(_) => "for example 6M, 600K or 1500000, a second",
             ConfigError::Bind(_) => "0.0.0.0 listens everywhere, 127.0.0.1 on this machine only",
         }
     }
@@ -257,6 +348,16 @@ impl ConfigError {
 const NAME: &str = "--name (NODE_NAME)";
 
 impl Settings {
+    /// Whether this node sends and hears beacons.
+    #[must_use]
+    pub fn is_on_lan(&self) -> bool {
+        match self.lan {
+            Lan::Off => false,
+            Lan::Auto => self.bootstrap.is_none() && self.peers.is_empty(),
+            Lan::On => true,
+        }
+    }
+
     /// The settings of a node called `name` that keeps nothing, listens on a free port of 127.0.0.1 and knows nobody.
     #[must_use]
     pub fn local(name: NodeName, network: NetworkName) -> Self {
@@ -266,14 +367,18 @@ impl Settings {
             bind: IpAddr::from([127, 0, 0, 1]),
             bootstrap: None,
             peers: Vec::new(),
+            lan: Lan::Off,
+            lan_at: LAN_AT,
             network,
             data: DataFolder::Memory,
+            sync: SyncFolder::None,
             secret: None,
             gateway: None,
             limits: Limits::default(),
             membership: membership::Config::default(),
             broadcast: broadcast::Config::default(),
             dht: dht::Config::default(),
+            folder: folder::Config::default(),
         }
     }
 }
@@ -309,12 +414,21 @@ impl TryFrom<NodeOptions> for Settings {
             Some(path) => DataFolder::Required(path),
             None => DataFolder::IfPresent(DEFAULT_DATA.into()),
         };
+        let sync = match options.sync.filter(|path| !path.as_os_str().is_empty()) {
+            Some(path) => SyncFolder::Required(path),
+            None => SyncFolder::IfPresent(DEFAULT_SYNC.into()),
+        };
+        let egress =
+            set(options.egress).map(|text| amount::bytes(&text).ok_or(ConfigError::Egress(text))).transpose()?;
         Ok(Self {
             port,
             bind,
             bootstrap: address("--bootstrap (BOOTSTRAP)", options.bootstrap)?,
             peers: peers.map_err(|source| ConfigError::Address { setting: "--peers (PEERS)", source })?,
+            lan: set(options.lan).map_or(Ok(Lan::Off), |lan| lan.parse())?,
             data,
+            sync,
+            folder: folder::Config { egress, ..folder::Config::default() },
             secret: options.secret.filter(|secret| !secret.is_empty()),
             gateway: address("--gateway (GATEWAY)", options.gateway)?,
             broadcast: broadcast::Config { push, ..broadcast::Config::default() },
@@ -361,15 +475,44 @@ mod tests {
             peers: text(" , "),
             network: text(""),
             data: Some("".into()),
+            sync: Some("".into()),
+            egress: text(""),
             secret: text(""),
             gateway: text(""),
             push: text(""),
             vnodes: text(""),
+            lan: text(""),
         };
         let settings = Settings::try_from(empty).unwrap();
         assert_eq!(settings.port, 5000);
         assert!(settings.bootstrap.is_none() && settings.secret.is_none() && settings.peers.is_empty());
         assert_eq!(settings.broadcast.push, Push::Tree);
+        assert_eq!((settings.sync, settings.folder.egress), (SyncFolder::IfPresent("/sync".into()), None));
+    }
+
+    #[test]
+    fn bytes_are_read_as_people_write_them() {
+        for (written, number) in [("6M", 6_000_000), ("600k", 600_000), (" 7 ", 7), ("1G", 1_000_000_000)] {
+            let options = NodeOptions { name: text("a"), egress: text(written), ..Default::default() };
+            assert_eq!(Settings::try_from(options).unwrap().folder.egress, Some(number), "{written}");
+        }
+    }
+
+    #[test]
+    fn the_local_network_is_searched_when_asked_or_with_auto_when_nobody_else_is_named() {
+        let named = NodeOptions { name: text("a"), ..NodeOptions::default() };
+        let told = NodeOptions { bootstrap: text("bootstrap"), ..named.clone() };
+        for (options, lan, searches) in [
+            (&named, None, false),
+            (&named, text("off"), false),
+            (&named, text("auto"), true),
+            (&named, text("ON"), true),
+            (&told, text("auto"), false),
+            (&told, text("on"), true),
+        ] {
+            let settings = Settings::try_from(NodeOptions { lan: lan.clone(), ..options.clone() }).unwrap();
+            assert_eq!(settings.is_on_lan(), searches, "{lan:?}");
+        }
     }
 
     #[test]
@@ -394,6 +537,8 @@ mod tests {
             (NodeOptions { peers: text("a,b:c"), ..named.clone() }, "--peers"),
             (NodeOptions { push: text("pull"), ..named.clone() }, "--push"),
             (NodeOptions { vnodes: text("0"), ..named.clone() }, "--vnodes"),
+            (NodeOptions { lan: text("maybe"), ..named.clone() }, "--lan"),
+            (NodeOptions { egress: text("fast"), ..named.clone() }, "--egress"),
             (NodeOptions { gateway: text("x:0"), ..named }, "--gateway"),
         ] {
             let error = Settings::try_from(options).unwrap_err();

@@ -3,10 +3,14 @@
 //! ```text
 //! --bootstrap, --peers ─┐
 //! GET /peers of it ─────┼─▶ PeerAddress ──resolved by the runtime──▶ membership Input::Contact ──answered──▶ a member
-//! /register, /gossip ───┘
+//! /register, /gossip ───┤
+//! beacons (lan.rs) ─────┘
 //! ```
 //! Nothing in here is believed: an address is somewhere to knock, and only who answers becomes a member. So a wrong or
-//! malicious list costs a few datagrams and changes nothing. The IO (names, requests) is in `runtime/join.rs`.
+//! malicious list costs a few datagrams and changes nothing. The IO is in `runtime/join.rs` (names, requests) and
+//! `runtime/lan.rs` (beacons).
+
+pub mod lan;
 
 use std::{fmt, net::SocketAddr, str::FromStr, time::Duration};
 

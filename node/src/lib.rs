@@ -22,6 +22,7 @@ pub mod broadcast;
 pub mod config;
 pub mod dht;
 pub mod discovery;
+pub mod folder;
 pub mod membership;
 pub mod runtime;
 pub mod time;

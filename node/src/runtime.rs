@@ -3,14 +3,15 @@
 //! ```text
 //! listener.rs ── connections ─┬─ link.rs ── events ──┐                      ┌─▶ datagrams (try, never wait)
 //!                             ├─ http.rs ─ commands ─┤    ┌────────────┐    ├─▶ link queues
-//!                             └─ peers.rs ▶ keys.rs ─┤    │            │    ├─▶ keys.rs: who is a member
-//! join.rs, telemetry.rs ────────────────── commands ─┼───▶│ the loop   │────┼─▶ timers.rs
+//!                             └─ peers.rs ▶ keys.rs ─┤    │            │    ├─▶ keys.rs, folder.rs: who is a member
+//! join.rs, lan.rs, telemetry.rs ────────── commands ─┼───▶│ the loop   │────┼─▶ timers.rs
 //! UDP socket ───────────────────────────── datagrams ┤    │ (Node)     │    ├─▶ telemetry and /events readers
 //! timers.rs ───────────────────────────────── wakes ─┘    └────────────┘    └─▶ answers to commands
 //! ```
 //! `faults.rs` stands between all of this and the wire, and does nothing unless it is told to.
 //!
-//! One thread, one loop, one owner of all protocol state but the store's, which is entered without a hop (`keys.rs`). The loop never waits for one peer: a datagram that does not go
+//! One thread, one loop, one owner of all protocol state but the store's and the folder's, which are entered without a hop (`keys.rs`,
+//! `folder.rs`). The loop never waits for one peer: a datagram that does not go
 //! out at once is dropped and counted (SWIM expects loss), a frame goes into its link's queue, and everything that
 //! takes time is a task with a deadline. Every queue has a size and a rule for when it is full, written where it is made.
 //!
@@ -23,10 +24,12 @@ mod command;
 mod disk;
 mod effect;
 mod faults;
+mod folder;
 mod http;
 mod join;
 mod keys;
 mod keystore;
+mod lan;
 mod link;
 mod listener;
 mod messages;
@@ -69,6 +72,7 @@ use self::{
 };
 pub use self::{
     disk::DiskError,
+    folder::DiskTrouble,
     listener::ListenError,
     start::{NodeHandle, StartError, run, start},
 };
@@ -117,6 +121,14 @@ enum Input {
     Broadcast(broadcast::Input),
 }
 
+/// Waits until the folder has something to be told; for ever without one.
+async fn folder_news(folder: Option<&folder::Owner>) {
+    match folder {
+        Some(folder) => folder.news().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What the loop woke up for.
 enum Happened {
     Timers,
@@ -124,6 +136,7 @@ enum Happened {
     Link(link::Event),
     Command(Command),
     KeyNews,
+    FolderNews,
 }
 
 /// A node: everything the loop owns.
@@ -136,6 +149,8 @@ struct Node {
     membership: membership::State,
     broadcast: broadcast::State,
     keys: keys::Owner,
+    /// If it has one.
+    folder: Option<folder::Owner>,
     udp: UdpSocket,
     links: Links,
     faults: Faults,
@@ -183,6 +198,7 @@ impl Node {
                 Some(event) = self.links.next() => Happened::Link(event),
                 Some(command) = self.commands.recv() => Happened::Command(command),
                 () = self.keys.news() => Happened::KeyNews,
+                () = folder_news(self.folder.as_ref()) => Happened::FolderNews,
             };
             match happened {
                 Happened::Timers => self.on_timers(),
@@ -190,6 +206,7 @@ impl Node {
                 Happened::Link(event) => self.on_link(event),
                 Happened::Command(command) => self.on_command(command),
                 Happened::KeyNews => self.timers.set(self.clock.now() + NEWS_PERIOD, Wake::Keys),
+                Happened::FolderNews => self.timers.set(self.clock.now() + NEWS_PERIOD, Wake::FolderNews),
             }
         }
         self.leave().await;
@@ -205,7 +222,8 @@ impl Node {
                 Some(Wake::Load) => self.report_load(),
                 Some(Wake::HeldDatagram) => self.send_held(),
                 Some(Wake::Keys) => self.report_keys(),
-                Some(Wake::Dht(_) | Wake::Peers) => {} // never set here: the store has timers of its own
+                Some(Wake::FolderNews) => self.report_folder(),
+                Some(Wake::Dht(_) | Wake::Folder(_) | Wake::Peers) => {} // never set here: those have timers of their own
                 None => return,
             }
         }
@@ -284,6 +302,9 @@ impl Node {
         self.broadcast.start(self.clock.now(), &mut effects);
         self.carry_out_broadcast(effects);
         self.keys.start();
+        if let Some(folder) = &self.folder {
+            folder.start();
+        }
         self.settle();
     }
 
@@ -301,6 +322,11 @@ impl Node {
         let _ = tokio::join!(
             links.leave(FAREWELL),
             self.keys.leave(FAREWELL),
+            async {
+                if let Some(folder) = &self.folder {
+                    folder.leave(FAREWELL).await;
+                }
+            },
             timeout(FAREWELL * 2, async { while listener.join_next().await.is_some() {} }),
             timeout(FAREWELL, async { while telemetry.join_next().await.is_some() {} }),
         );

@@ -9,7 +9,12 @@ use uuid::Uuid;
 use crate::{
     fault::{ActiveFault, Fault, NodeSet},
     id::{Epoch, MessageId, NodeName, UnixMillis},
-    wire::{broadcast::Via, membership::Status},
+    path::FilePath,
+    wire::{
+        broadcast::Via,
+        folder::{FolderDigest, Root},
+        membership::Status,
+    },
 };
 
 /// Largest body of any request but an upload, bytes.
@@ -63,6 +68,9 @@ pub struct StatusReply {
     /// Keys with a value held here.
     #[serde(default)]
     pub keys: u64,
+    /// Files on its disk that belong to the shared folder; `None` if it has no folder.
+    #[serde(default)]
+    pub files: Option<u64>,
 }
 
 /// `GET /health`: 200 when healthy, else 503 with the reason.
@@ -371,4 +379,72 @@ pub struct RingMember {
     pub share: f64,
     /// SHA-1 of `NAME#0`, `NAME#1` …, each 40 hexadecimal digits, sorted.
     pub tokens: Vec<String>,
+}
+
+/// Reply to `POST /upload`: 201 when as many nodes as wanted have the file on disk, 202 before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadReply {
+    /// `uploaded`.
+    pub status: String,
+    /// Its path in the folder.
+    pub filename: FilePath,
+    /// Bytes.
+    pub size: u64,
+    /// BLAKE3 of its contents, 64 hexadecimal digits.
+    pub hash: Root,
+    /// Nodes that had it on disk when the reply was sent.
+    pub holders: u32,
+}
+
+/// Reply to `DELETE /files/<path>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileDeletedReply {
+    /// `deleted`.
+    pub status: String,
+    /// Which path.
+    pub filename: FilePath,
+}
+
+/// Reply to `GET /files`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilesReply {
+    /// Sorted by path, those included that this node knows of and has not got yet.
+    pub files: Vec<FileRow>,
+    /// The conflict copies among them.
+    pub conflicts: Vec<ConflictRow>,
+    /// Of all paths and contents, 32 hexadecimal digits; equal on two nodes that show the same.
+    pub digest: FolderDigest,
+}
+
+/// One file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRow {
+    /// Its path in the folder.
+    pub path: FilePath,
+    /// Bytes.
+    pub size: u64,
+    /// BLAKE3 of its contents, 64 hexadecimal digits.
+    pub hash: Root,
+    /// When its contents were last written, milliseconds since 1970.
+    pub modified: UnixMillis,
+    /// Nodes that have it on disk, of those that answered in time.
+    pub holders: u32,
+}
+
+/// A version that was written at the same time as the one that keeps the plain name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConflictRow {
+    /// The plain name.
+    pub path: FilePath,
+    /// Where this version is shown.
+    pub copy: FilePath,
+    /// Of its contents.
+    pub hash: Root,
+}
+
+/// Reply to `POST /rescan` (ours): the node has looked at its whole folder and hashed what changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RescanReply {
+    /// `scanned`.
+    pub status: String,
 }

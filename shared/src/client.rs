@@ -8,23 +8,31 @@
 
 use std::time::Duration;
 
-use reqwest::{Method, RequestBuilder, StatusCode};
+use reqwest::{Body, Method, RequestBuilder, StatusCode, header};
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::time::timeout;
 
 use crate::{
     api::{
-        BroadcastReply, BroadcastRequest, DeleteReply, ErrorReply, FaultsReply, GetReply, HealthReply, MembersReply,
-        MessageReply, MessageRequest, MessagesReply, OwnerReply, PeersReply, PutReply, PutRequest, RingReply,
-        SendRequest, StatusReply,
+        BroadcastReply, BroadcastRequest, DeleteReply, ErrorReply, FaultsReply, FileDeletedReply, FilesReply, GetReply,
+        HealthReply, MembersReply, MessageReply, MessageRequest, MessagesReply, OwnerReply, PeersReply, PutReply,
+        PutRequest, RescanReply, RingReply, SendRequest, StatusReply, UploadReply,
     },
     fault::{Fault, NodeSet},
     id::{MessageId, NodeName},
+    path::FilePath,
+    wire::folder::Bytes,
 };
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(3);
 /// How long a whole request may take: more than the gateway gives a node, so that its explanation arrives.
 const REQUEST: Duration = Duration::from_secs(15);
+
+/// How long a whole upload or download may take.
+const WHOLE_FILE: Duration = Duration::from_secs(24 * 3_600);
+/// How long a download may wait for its first bytes, which another node may have to give, and for the next ones.
+const NEXT_BYTES: Duration = Duration::from_secs(45);
 
 /// Longest reply read, bytes. A node keeps a megabyte of messages, which JSON can make six of; a thousand members with
 /// their accusers are less.
@@ -241,6 +249,72 @@ impl Client {
         self.get("/ring").await
     }
 
+    /// `PUT /files/<path>`: shares a file of `length` bytes, which `body` gives. Has no deadline but the node's own: bytes have to
+    /// keep coming.
+    ///
+    /// # Errors
+    /// [`ClientError`]; if the connection broke, it may have been stored all the same. Asking again is harmless unless somebody else
+    /// wrote the file meanwhile.
+    pub async fn upload(
+        &self,
+        path: &FilePath,
+        length: u64,
+        body: impl Into<Body>,
+    ) -> Result<UploadReply, ClientError> {
+        let path = path_of("/files", path.as_str());
+        let request = self.request(Method::PUT, &path).timeout(WHOLE_FILE).header(header::CONTENT_LENGTH, length);
+        self.expect(&path, request.body(body)).await
+    }
+
+    /// `GET /download/<path>`. A file that is not there is a `Refused` with status 404.
+    ///
+    /// # Errors
+    /// [`ClientError`]; asking again is harmless.
+    pub async fn download(&self, path: &FilePath) -> Result<Download, ClientError> {
+        let request = self.request(Method::GET, &path_of("/download", path.as_str())).timeout(WHOLE_FILE);
+        let url = self.base.clone();
+        let Ok(reply) = timeout(NEXT_BYTES, request.send()).await else {
+            return Err(ClientError::Deadline { url });
+        };
+        let mut download = Download { reply: reply.map_err(|error| self.failed(&error))?, url };
+        if download.reply.status().is_success() {
+            return Ok(download);
+        }
+        let (status, mut body) = (download.reply.status(), Vec::new());
+        while let Some(chunk) = download.chunk().await? {
+            body.extend_from_slice(&chunk);
+            if body.len() > REPLY_MAX_BYTES {
+                break;
+            }
+        }
+        Err(refused(status, &body))
+    }
+
+    /// `GET /files`.
+    ///
+    /// # Errors
+    /// [`ClientError`]; asking again is harmless.
+    pub async fn files(&self) -> Result<FilesReply, ClientError> {
+        self.get("/files").await
+    }
+
+    /// `DELETE /files/<path>`. A file that is not there is a `Refused` with status 404.
+    ///
+    /// # Errors
+    /// [`ClientError`]; after `Deadline` it may have been deleted all the same.
+    pub async fn delete_file(&self, path: &FilePath) -> Result<FileDeletedReply, ClientError> {
+        let path = path_of("/files", path.as_str());
+        self.expect(&path, self.request(Method::DELETE, &path)).await
+    }
+
+    /// `POST /rescan`: the node looks at its whole folder now, and answers when it has.
+    ///
+    /// # Errors
+    /// [`ClientError`]; asking again is harmless.
+    pub async fn rescan(&self) -> Result<RescanReply, ClientError> {
+        self.expect("/rescan", self.request(Method::POST, "/rescan").timeout(WHOLE_FILE)).await
+    }
+
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         self.expect(path, self.request(Method::GET, path)).await
     }
@@ -266,13 +340,7 @@ impl Client {
     }
 
     async fn ask(&self, request: RequestBuilder) -> Result<(StatusCode, Vec<u8>), ClientError> {
-        let failed = |error: reqwest::Error| {
-            let url = self.base.clone();
-            if error.is_timeout() {
-                return ClientError::Deadline { url };
-            }
-            ClientError::Unreachable { url, cause: root_cause(&error) }
-        };
+        let failed = |error: reqwest::Error| self.failed(&error);
         let mut reply = request.send().await.map_err(failed)?;
         let mut body = Vec::new();
         while let Some(chunk) = reply.chunk().await.map_err(failed)? {
@@ -285,8 +353,50 @@ impl Client {
         Ok((reply.status(), body))
     }
 
+    fn failed(&self, error: &reqwest::Error) -> ClientError {
+        let url = self.base.clone();
+        if error.is_timeout() {
+            return ClientError::Deadline { url };
+        }
+        ClientError::Unreachable { url, cause: root_cause(error) }
+    }
+
     fn strange(&self, path: &str, error: &serde_json::Error) -> ClientError {
         ClientError::Strange { url: format!("{}{path}", self.base), cause: error.to_string() }
+    }
+}
+
+/// A file on its way here.
+#[derive(Debug)]
+pub struct Download {
+    reply: reqwest::Response,
+    url: String,
+}
+
+impl Download {
+    /// Its size in bytes, if the server said so.
+    #[must_use]
+    pub fn size(&self) -> Option<u64> {
+        self.reply.content_length()
+    }
+
+    /// The hash of its contents, 64 hexadecimal digits, if the server said so.
+    #[must_use]
+    pub fn hash(&self) -> Option<&str> {
+        self.reply.headers().get(header::ETAG)?.to_str().ok().map(|tag| tag.trim_matches('"'))
+    }
+
+    /// The next bytes; `None` when all have come.
+    ///
+    /// # Errors
+    /// [`ClientError`]: the rest does not come. It may be asked for again.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, ClientError> {
+        let url = || self.url.clone();
+        match timeout(NEXT_BYTES, self.reply.chunk()).await {
+            Ok(Ok(chunk)) => Ok(chunk),
+            Ok(Err(error)) => Err(ClientError::Unreachable { url: url(), cause: root_cause(&error) }),
+            Err(_) => Err(ClientError::Deadline { url: url() }),
+        }
     }
 }
 

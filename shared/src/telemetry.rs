@@ -19,9 +19,14 @@ use uuid::Uuid;
 use crate::{
     fault::ActiveFault,
     id::{Epoch, MessageId, NodeName, UnixMillis},
+    path::FilePath,
     ring::{Place, RingDigest},
     view::ViewDigest,
-    wire::{broadcast::Via, membership::Status},
+    wire::{
+        broadcast::Via,
+        folder::{FolderDigest, Root},
+        membership::Status,
+    },
 };
 
 /// One member as a node holds it.
@@ -273,6 +278,145 @@ pub enum KeyEvent {
     },
 }
 
+/// What a node's folder is doing, the gravest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FolderState {
+    /// It has none, or the folder or its marker is gone: nothing is read, written or concluded.
+    NoFolder,
+    /// Its disk cannot be written.
+    Broken,
+    /// No room: what is here stays and is served, nothing new is fetched.
+    Full,
+    /// It looks at everything for the first time.
+    Scanning,
+    /// It lacks something, and nobody it can reach has it.
+    Stalled,
+    /// It lacks something and is getting it.
+    Syncing,
+    /// It has everything it knows of.
+    #[default]
+    Idle,
+}
+
+/// A node's folder, in numbers. Told when they changed, twice a second at most.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FolderCounts {
+    /// What it is doing.
+    pub state: FolderState,
+    /// Changes are found by looking at everything now and then, since the host allows no watch.
+    pub rescan_only: bool,
+    /// Files that should be here, conflict copies included.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Those of them that are here, as they should be.
+    pub files_here: u64,
+    /// Bytes that are here, those of unfinished files included.
+    pub bytes_here: u64,
+    /// Conflict copies among the files.
+    pub conflicts: u64,
+    /// Deleted files that are remembered.
+    pub tombstones: u64,
+    /// Chunks and bundles asked for and not here yet.
+    pub in_flight: u32,
+    /// Nodes they were asked of.
+    pub sources: u32,
+    /// Bytes of contents received since the node started.
+    pub received_bytes: u64,
+    /// Bytes of contents sent since the node started.
+    pub sent_bytes: u64,
+    /// Received bytes that were of no use: they came twice, or were wrong.
+    pub wasted_bytes: u64,
+    /// Received chunks that were wrong, since the node started.
+    pub bad_chunks: u64,
+    /// Of whom the last wrong one came.
+    pub liar: Option<NodeName>,
+    /// Names that cannot be shared, links and other things left out, at the last look at everything.
+    pub skipped: u64,
+    /// All that is known, deletions included; equal on two nodes that know the same.
+    pub index: FolderDigest,
+    /// Paths and contents that should be here.
+    pub want: FolderDigest,
+    /// Paths and contents that are here.
+    pub have: FolderDigest,
+    /// When `have` became equal to `want`, if it is; or since when it is not.
+    pub since: UnixMillis,
+}
+
+/// A file on a node's disk, in sixteen bytes. In JSON a pair, `[path, root]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "(u64, Option<u64>)", into = "(u64, Option<u64>)")]
+pub struct HeldFile {
+    /// [`crate::FilePath::hash64`].
+    pub path: u64,
+    /// [`Root::short`] of its contents; `None` if it is here no more.
+    pub root: Option<u64>,
+}
+
+impl From<(u64, Option<u64>)> for HeldFile {
+    fn from((path, root): (u64, Option<u64>)) -> Self {
+        Self { path, root }
+    }
+}
+
+impl From<HeldFile> for (u64, Option<u64>) {
+    fn from(file: HeldFile) -> Self {
+        (file.path, file.root)
+    }
+}
+
+/// How far a file of several chunks has come on a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileProgress {
+    /// Which contents, [`Root::short`].
+    pub root: u64,
+    /// Its chunks.
+    pub chunks: u32,
+    /// Those that are here.
+    pub here: u32,
+    /// Which, in as many parts as there are bits: 64 parts of the file in order, the first at the lowest bit, set when all its chunks are here.
+    pub map: u64,
+    /// From whom chunks came: at most 8 nodes and how many each gave.
+    pub sources: Vec<(NodeName, u32)>,
+}
+
+/// Something happened to a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FolderEvent {
+    /// A file is on this node's disk under its name.
+    Landed {
+        /// Where.
+        path: FilePath,
+        /// Of which contents.
+        root: Root,
+        /// Bytes.
+        size: u64,
+    },
+    /// It is gone from there.
+    Gone {
+        /// Where.
+        path: FilePath,
+    },
+    /// An upload was acknowledged to a user of this node.
+    Uploaded {
+        /// Where.
+        path: FilePath,
+        /// Of which contents.
+        root: Root,
+        /// Nodes that had it on disk.
+        holders: u32,
+    },
+    /// A user of this node changed the folder, with any program: a new version was made here.
+    Changed {
+        /// Which path.
+        path: FilePath,
+        /// Its contents; `None` if it was deleted.
+        root: Option<Root>,
+    },
+}
+
 /// What a node tells the gateway.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -348,6 +492,24 @@ pub enum Report {
         /// Which.
         keys: Vec<HeldKey>,
     },
+    /// Its folder, in numbers.
+    Folder(FolderCounts),
+    /// Which files are on its disk, or what changed of that since the last such report.
+    Files {
+        /// Forget what was told before: `files` is the beginning of everything held.
+        anew: bool,
+        /// Which.
+        files: Vec<HeldFile>,
+    },
+    /// Files of several chunks on their way, at most 16; told four times a second at most, and once more when one has come.
+    Progress(Vec<FileProgress>),
+    /// An upload was acknowledged to one of its users, or a user changed its folder.
+    FolderEvent {
+        /// What.
+        event: FolderEvent,
+        /// When.
+        at: UnixMillis,
+    },
 }
 
 /// One line of the gateway's feed.
@@ -367,6 +529,13 @@ pub enum FeedLine {
         node: NodeName,
         /// When.
         at: UnixMillis,
+    },
+    /// In a history, after all reports: what they do not say, because copies carry no time. By the gateway's clock.
+    KeyTimes {
+        /// When a key was last written or deleted.
+        written_at: Option<UnixMillis>,
+        /// When every key had its copies again, after a write or a node's end had left some short.
+        whole_at: Option<UnixMillis>,
     },
     /// Everything before this line was history.
     CaughtUp,

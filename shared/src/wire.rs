@@ -5,7 +5,9 @@
 //! membership::Datagram      a member            UDP       1,200 B       wire/membership.rs
 //! broadcast::Frame          overlay neighbour   TCP link  64 KiB        wire/broadcast.rs
 //! dht::Packet               any member          TCP link  1 MiB         wire/dht.rs
+//! folder::Message           any member          TCP link  1 MiB + 64 K  wire/folder.rs
 //! telemetry::Report         the gateway         TCP link  1 MiB         telemetry.rs
+//! lan::Beacon               the local network   UDP       256 B         wire/lan.rs
 //! wire::Hello               first on a link     TCP link  64 KiB        here
 //!
 //! one envelope   ┌───────┬─────────┬──────────────┬────────────────────────────────────────────┐
@@ -24,6 +26,8 @@
 
 pub mod broadcast;
 pub mod dht;
+pub mod folder;
+pub mod lan;
 pub mod membership;
 
 use chacha20poly1305::{
@@ -45,6 +49,8 @@ pub const VERSION: u8 = 1;
 pub const LINK_PREFACE: [u8; 8] = [MAGIC, b'p', b'2', b'p', b'l', b'i', b'n', b'k'];
 /// What whoever opens a connection for the store's packets sends first: between any two nodes, overlay neighbours or not.
 pub const PEER_PREFACE: [u8; 8] = [MAGIC, b'p', b'2', b'p', b'p', b'e', b'e', b'r'];
+/// The same for the shared folder's packets, which are large and would hold up the store's.
+pub const FILES_PREFACE: [u8; 8] = [MAGIC, b'p', b'2', b'p', b'f', b'i', b'l', b'e'];
 /// Largest datagram we send, bytes: below the smallest MTU in common use (IPv6's 1,280 less headers).
 pub const DATAGRAM_MAX_BYTES: usize = 1_200;
 /// Largest frame between nodes, bytes.

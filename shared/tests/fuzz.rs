@@ -7,20 +7,22 @@
 mod support;
 
 use p2pnet_shared::{
-    MessageId, NetworkName, NodeName,
+    FilePath, MessageId, NetworkName, NodeName,
     api::{
-        BroadcastReply, BroadcastRequest, DeleteReply, ErrorReply, GetReply, GossipReply, GossipRequest, HealthReply,
-        MembersReply, MessageReply, MessageRequest, MessagesReply, OwnerReply, PeersReply, PingReply, PutReply,
-        PutRequest, RegisterReply, RegisterRequest, RingReply, RootReply, SendRequest, StatusReply,
+        BroadcastReply, BroadcastRequest, DeleteReply, ErrorReply, FileDeletedReply, FilesReply, GetReply, GossipReply,
+        GossipRequest, HealthReply, MembersReply, MessageReply, MessageRequest, MessagesReply, OwnerReply, PeersReply,
+        PingReply, PutReply, PutRequest, RegisterReply, RegisterRequest, RingReply, RootReply, SendRequest,
+        StatusReply, UploadReply,
     },
     fault::Fault,
     telemetry::{FeedLine, KeyEvent, Report},
-    wire::{Codec, DecodeError, Hello, LINK_PREFACE, broadcast::Frame, dht, membership::Datagram},
+    wire::{Codec, DecodeError, Hello, LINK_PREFACE, broadcast::Frame, dht, folder, lan::Beacon, membership::Datagram},
 };
 use proptest::{collection::vec, prelude::*};
 use serde::{Serialize, de::DeserializeOwned};
 
 use self::support::{
+    files,
     harm::{harm, harmed, harmed_text},
     keys,
     memory::peak,
@@ -110,6 +112,12 @@ fn api_body() -> impl Strategy<Value = String> {
         r#"{"status":"deleted","key":"k","acks":3}"#,
         r#"{"key":"k","hash":"a9993e364706816aba3e25717850c26c9cd0d89d","owner":"node1","replicas":["node1"]}"#,
         r#"{"observer":"node1","digest":"00ff","vnodes":64,"n":3,"nodes":[{"name":"node2","share":0.25,"tokens":["a9"]}]}"#,
+        r#"{"status":"uploaded","filename":"a/b","size":5,"holders":2,
+            "hash":"af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"}"#,
+        r#"{"status":"deleted","filename":"a/b"}"#,
+        r#"{"files":[{"path":"a","size":0,"modified":7,"holders":1,
+            "hash":"af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"}],"conflicts":[],
+            "digest":"000000000000000000000000000000ff"}"#,
     ];
     (0..examples.len()).prop_map(move |which| examples[which].to_owned())
 }
@@ -130,6 +138,32 @@ proptest! {
     #[test]
     fn noise_in_a_packet_of_the_store(body in harmed(keys::packet().prop_map(|value| body_of(&value)))) {
         decode::<dht::Packet>(&enveloped(&body))?;
+    }
+
+    #[test]
+    fn noise_in_a_packet_of_the_folder(body in harmed(files::message().prop_map(|value| body_of(&value)))) {
+        decode::<folder::Message>(&enveloped(&body))?;
+    }
+
+    #[test]
+    fn noise_in_a_report_of_the_folder(
+        body in harmed(files::report().prop_map(|value| body_of(&value))),
+        text in harmed_text(files::report().prop_map(|value| serde_json::to_string(&value).expect("plain data"))),
+    ) {
+        decode::<Report>(&enveloped(&body))?;
+        decode_json::<Report>(&text)?;
+    }
+
+    #[test]
+    fn a_path_that_was_hurt_stays_in_the_folder(
+        text in harmed_text(files::path().prop_map(|path| path.to_string())),
+    ) {
+        let (path, held) = peak(|| text.parse::<FilePath>());
+        prop_assert!(held <= 2 * text.len() + BYTES_AT_LEAST, "{} bytes held for a text of {}", held, text.len());
+        if let Ok(path) = path {
+            prop_assert_eq!(path.as_str(), &text);
+            prop_assert!(text.split('/').all(|part| !matches!(part, "" | "." | "..") && !part.contains('\0')));
+        }
     }
 
     #[test]
@@ -163,11 +197,17 @@ proptest! {
     }
 
     #[test]
+    fn noise_in_a_beacon(body in harmed(values::beacon().prop_map(|value| body_of(&value)))) {
+        decode::<Beacon>(&enveloped(&body))?;
+    }
+
+    #[test]
     fn one_type_read_as_another(value in values::frame()) {
         let bytes = codec(None).encode(&value);
         decode::<Datagram>(&bytes)?;
         decode::<Report>(&bytes)?;
         decode::<Hello>(&bytes)?;
+        decode::<Beacon>(&bytes)?;
     }
 
     #[test]
@@ -225,6 +265,9 @@ proptest! {
         decode_json::<MembersReply>(&body)?;
         decode_json::<DeleteReply>(&body)?;
         decode_json::<OwnerReply>(&body)?;
+        decode_json::<UploadReply>(&body)?;
+        decode_json::<FilesReply>(&body)?;
+        decode_json::<FileDeletedReply>(&body)?;
         read_json::<PutRequest>(&body)?;
         read_json::<PutReply>(&body)?;
         read_json::<GetReply>(&body)?;
@@ -279,15 +322,22 @@ fn an_announced_length_buys_no_memory() {
     let repair = |said: dht::Repair| dht::Packet { clock: 0, message: dht::Message::Repair(said) };
     let given = body_of(&repair(dht::Repair::Give { batch: 0, entries: Vec::new() }));
     let packet = [&given[..given.len() - 1], &endless].concat(); // Give { entries }
-    for (what, body) in
-        [("claims", [datagram, endless.to_vec()].concat()), ("marks", frame), ("rows", report), ("entries", packet)]
-    {
+    let pushed = body_of(&folder::Message::Push { entries: Vec::new() });
+    let files = [&pushed[..pushed.len() - 1], &endless].concat(); // Push { entries }
+    for (what, body) in [
+        ("claims", [datagram, endless.to_vec()].concat()),
+        ("marks", frame),
+        ("rows", report),
+        ("entries", packet),
+        ("files", files),
+    ] {
         let bytes = enveloped(&body);
         let (refused, held) = peak(|| {
             codec(None).decode::<Datagram>(&bytes).is_err()
                 && codec(None).decode::<Frame>(&bytes).is_err()
                 && codec(None).decode::<Report>(&bytes).is_err()
                 && codec(None).decode::<dht::Packet>(&bytes).is_err()
+                && codec(None).decode::<folder::Message>(&bytes).is_err()
         });
         assert!(refused && held <= BYTES_AT_LEAST, "{what}: {held} bytes held for {}", bytes.len());
     }

@@ -9,7 +9,7 @@ use std::{ffi::OsString, net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use p2pnet_node::config::NodeOptions;
-use p2pnet_shared::{Key, NetworkName, NodeName, id::KEY_MAX_BYTES};
+use p2pnet_shared::{FilePath, Key, NetworkName, NodeName, id::KEY_MAX_BYTES};
 
 use crate::{
     cluster::{Push, RuntimeChoice, Settings, default_data_dir},
@@ -136,6 +136,15 @@ pub struct StartOptions {
     /// How broadcasts travel.
     #[arg(long, value_enum, default_value_t)]
     pub push: Push,
+    /// Bytes of files that each node sends a second at most, as 6M or 600K [default: as many as go].
+    #[arg(long, value_name = "BYTES", value_parser = amount)]
+    pub egress: Option<u64>,
+}
+
+/// An amount of bytes.
+fn amount(text: &str) -> Result<u64, String> {
+    p2pnet_shared::amount::bytes(text)
+        .ok_or_else(|| "not a number of bytes; for example 6M, 600K or 1500000".to_owned())
 }
 
 impl StartOptions {
@@ -167,6 +176,7 @@ impl StartOptions {
             secret,
             push: self.push,
             vnodes: None,
+            egress: self.egress,
         })
     }
 }
@@ -179,7 +189,7 @@ pub enum Command {
     StartNetwork {
         #[command(flatten)]
         /// What it is like.
-        start: StartOptions,
+        start: Box<StartOptions>,
         /// Seconds to wait for agreement; 0 for not at all.
         #[arg(long, value_name = "SECS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(..=WAIT_MAX_SECS))]
         wait: u64,
@@ -280,6 +290,41 @@ pub enum Command {
     Delete(OneKey),
     /// Print the nodes that hold a key, its owner first.
     Owner(OneKey),
+    /// Share a file: it comes to be in every node's folder.
+    Upload {
+        #[command(flatten)]
+        /// Which network, and how to get there.
+        at: Folder,
+        /// The file.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Where it is to be in the folder. Default: its name.
+        #[arg(long = "as", value_name = "PATH")]
+        path: Option<FilePath>,
+    },
+    /// Fetch a file of the shared folder, to stdout or to a file that is not there yet.
+    Download {
+        #[command(flatten)]
+        /// Which network, and how to get there.
+        at: Folder,
+        /// Its path in the folder.
+        #[arg(value_name = "PATH")]
+        path: FilePath,
+        /// Where it goes: a file, a folder, or - for stdout.
+        #[arg(short, long, value_name = "OUT")]
+        output: Option<PathBuf>,
+    },
+    /// List the files of the shared folder: bytes, nodes that have it, path.
+    Files(Folder),
+    /// Delete a file of the shared folder, everywhere.
+    DeleteFile {
+        #[command(flatten)]
+        /// Which network, and how to get there.
+        at: Folder,
+        /// Its path in the folder.
+        #[arg(value_name = "PATH")]
+        path: FilePath,
+    },
     /// Show how the network is.
     Status {
         #[command(flatten)]
@@ -314,7 +359,7 @@ pub enum Command {
         json: bool,
     },
     /// Run one peer in the foreground.
-    Node(NodeOptions),
+    Node(Box<NodeOptions>),
     /// Collect what nodes report (p2pnet starts this itself).
     #[command(hide = true)]
     Gateway(GatewayOptions),
@@ -329,7 +374,7 @@ pub enum Command {
     Doctor {
         #[command(flatten)]
         /// For which network.
-        start: StartOptions,
+        start: Box<StartOptions>,
         /// One JSON document.
         #[arg(long)]
         json: bool,
@@ -345,6 +390,20 @@ pub struct OneKey {
     /// The key: 1 to 1024 bytes, any characters.
     #[arg(value_name = "KEY", value_parser = one_key)]
     pub key: Key,
+    /// The node to ask: 7, node7 or bootstrap. Default: any that is up.
+    #[arg(long, value_name = "NODE", value_parser = one_node)]
+    pub via: Option<NodeName>,
+    /// One JSON document.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The shared folder.
+#[derive(Debug, Args)]
+pub struct Folder {
+    #[command(flatten)]
+    /// Where.
+    pub which: Which,
     /// The node to ask: 7, node7 or bootstrap. Default: any that is up.
     #[arg(long, value_name = "NODE", value_parser = one_node)]
     pub via: Option<NodeName>,

@@ -131,7 +131,16 @@ pub struct Settings {
     /// later. `None` in what was written before there was a choice, and while there is no network yet.
     #[serde(default)]
     pub vnodes: Option<u16>,
+    /// Bytes of files that each node sends a second at most; `None`: as many as go.
+    #[serde(default)]
+    pub egress: Option<u64>,
 }
+
+/// What a node's process is told about its memory, in the words of the C library (`mallopt(3)`): one arena for its few threads, and
+/// what is large, such as a chunk of a file, goes back to the system when it is let go. Ten megabytes less in a node that has
+/// moved files.
+pub(crate) const MEMORY: [(&str, &str); 3] =
+    [("MALLOC_ARENA_MAX", "1"), ("MALLOC_MMAP_THRESHOLD_", "131072"), ("MALLOC_TRIM_THRESHOLD_", "131072")];
 
 impl Settings {
     /// Places of each member on the ring.

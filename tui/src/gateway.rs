@@ -10,10 +10,11 @@
 //! everything anew when it is back. It judges nothing: whether a node is up only the engine knows.
 //!
 //! Everything it keeps is bounded: [`store::NODES_MAX`] nodes, [`store::NAMES_MAX`] names, [`store::MESSAGES_MAX`]
-//! messages, [`held::HELD_ALL_MAX`] keys, and a queue per reader of the feed that starts over when it overflows.
+//! messages, [`held::HELD_ALL_MAX`] keys, the files and uploads that `folders.rs` has room for, and a queue per reader of the feed that starts over when it overflows.
 #![allow(clippy::disallowed_methods, reason = "the gateway is a runtime: its tasks and its clock are here")]
 
 mod feed;
+mod folders;
 mod held;
 mod http;
 mod link;
@@ -67,6 +68,8 @@ struct Shared {
     token: blake3::Hash,
     /// Reaches the nodes.
     client: reqwest::Client,
+    /// The same for files, whose bytes may keep a node busy for longer than any other answer takes.
+    files: reqwest::Client,
 }
 
 impl Shared {
@@ -96,20 +99,23 @@ impl Gateway {
         let listener = TcpListener::bind(at).await.map_err(|e| {
             Failure::new(format!("could not listen on {at}: {e}")).hint("choose another port with --port or PORT")
         })?;
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(Duration::from_secs(3))
-            .read_timeout(Duration::from_secs(30))
-            .pool_max_idle_per_host(1)
-            .pool_idle_timeout(Duration::from_secs(10))
-            .build()
-            .map_err(|e| Failure::new(format!("could not set up the HTTP client: {e}")))?;
+        let settings = || {
+            reqwest::Client::builder()
+                .no_proxy()
+                .redirect(reqwest::redirect::Policy::none())
+                .connect_timeout(Duration::from_secs(3))
+                .pool_max_idle_per_host(1)
+                .pool_idle_timeout(Duration::from_secs(10))
+        };
+        let failed = |e| Failure::new(format!("could not set up the HTTP client: {e}"));
+        let client = settings().read_timeout(Duration::from_secs(30)).build().map_err(failed)?;
+        let files = settings().build().map_err(failed)?;
         let shared = Shared {
             store: Mutex::new(Store::default()),
             codec: Codec::new(&options.network, options.secret.as_deref()),
             token: blake3::hash(options.token.as_bytes()),
             client,
+            files,
         };
         Ok(Self { listener, shared: Arc::new(shared) })
     }

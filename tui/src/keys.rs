@@ -41,7 +41,7 @@ pub enum Action {
     Reverse,
     /// Look inside the selected row.
     Inspect,
-    /// The selected node's members, links or story; the ring's circle or table.
+    /// The selected node's members, links or story; the ring's circle or table; the folder's nodes or files.
     Face,
     /// Hold the picture still, or let it go.
     Freeze,
@@ -94,7 +94,7 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[Char(':')], ":", Action::Command, "command", "type a verb"),
     bind(&[Char('/')], "/", Action::Filter, "filter", "show only rows that match"),
     bind(&[Char('@')], "@", Action::Say, "send", "send a message from the selected node"),
-    bind(&[Enter], "Enter", Action::Inspect, "inspect", "a node's members, a message's paths, the ring in full"),
+    bind(&[Enter], "Enter", Action::Inspect, "inspect", "a node's members, a message's paths, ring or files in full"),
     bind(&[Char('K')], "K", Action::Kill, "kill", "kill the marked or selected nodes"),
     bind(&[Char('P')], "P", Action::Pause, "pause", "pause them, or resume if paused"),
     bind(&[Char('T')], "T", Action::Stop, "", "stop them politely"),
@@ -103,14 +103,21 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[Char('U')], "U", Action::Add, "add", "add nodes"),
     bind(&[Char('f')], "f", Action::Freeze, "freeze", "hold the picture still; data keeps flowing"),
     bind(&[Char('z')], "z", Action::Zoom, "zoom", "the focused pane alone"),
-    bind(&[Char('o')], "o", Action::Face, "links", "the node's members, links, story; of the ring, circle or owners"),
-    bind(&[Char('1')], "1-7", Action::Pane(1), "pane", "bring up a pane"),
+    bind(
+        &[Char('o')],
+        "o",
+        Action::Face,
+        "links",
+        "the node's members, links, story; circle or owners; nodes or files",
+    ),
+    bind(&[Char('1')], "1-8", Action::Pane(1), "pane", "bring up a pane"),
     bind(&[Char('2')], "", Action::Pane(2), "", ""),
     bind(&[Char('3')], "", Action::Pane(3), "", ""),
     bind(&[Char('4')], "", Action::Pane(4), "", ""),
     bind(&[Char('5')], "", Action::Pane(5), "", ""),
     bind(&[Char('6')], "", Action::Pane(6), "", ""),
     bind(&[Char('7')], "", Action::Pane(7), "", ""),
+    bind(&[Char('8')], "", Action::Pane(8), "", ""),
     bind(&[Tab], "Tab", Action::NextPane, "", "the next pane"),
     bind(&[BackTab], "S-Tab", Action::PreviousPane, "", "the pane before"),
     bind(&[Char('j'), Down], "j Down", Action::Move(1), "", "down"),

@@ -7,6 +7,7 @@ pub mod failure;
 pub mod fault;
 pub mod feed;
 pub mod gateway;
+mod holdings;
 pub mod keys;
 pub mod message;
 pub mod model;

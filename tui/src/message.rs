@@ -1,6 +1,10 @@
 //! Everything that can happen to the dashboard, and everything it can ask for.
 
-use p2pnet_shared::{NodeName, api::MembersReply};
+use p2pnet_shared::{
+    NodeName,
+    api::{FilesReply, MembersReply},
+    wire::folder::FolderDigest,
+};
 use ratatui::crossterm::event::KeyEvent;
 
 use crate::{
@@ -56,6 +60,13 @@ pub enum Message {
         /// The table.
         result: Result<MembersReply, String>,
     },
+    /// The files of a node came, or why they did not.
+    FilesCame {
+        /// Of which node.
+        node: NodeName,
+        /// The files.
+        result: Result<FilesReply, String>,
+    },
     /// What the machine is doing.
     HostMeasured(HostLoad),
     /// Asked by a signal to close.
@@ -79,6 +90,8 @@ pub enum Command {
     },
     /// Ask this node for its member table about once a second; `None` to leave off.
     WatchMembers(Option<NodeName>),
+    /// Ask this node for its files, which have that digest; `None` to leave off.
+    WatchFiles(Option<(NodeName, FolderDigest)>),
     /// Append a line to the history file.
     Remember(String),
     /// Close.

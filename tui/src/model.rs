@@ -4,7 +4,7 @@
 //! message ──▶ update ──▶ Model ──▶ view ──▶ frame
 //!               │          ├── network   all observations, folded      (network.rs)
 //!               │          ├── picture   the copy the panes draw       (model/picture.rs)
-//!               ▼          ├── nodes, peers, traces, ring, agreement   (what each pane's reader set up)
+//!               ▼          ├── nodes, peers, traces, ring, files …     (what each pane's reader set up)
 //!            commands      └── prompt, dialog, notice                  (what is being typed or asked)
 //! ```
 //! Always holds: nothing in here reads a clock, a file or a socket; `now` is when the last message came in.
@@ -22,6 +22,7 @@ use crate::{
 };
 
 pub mod agreement;
+pub mod files;
 pub mod log;
 pub mod nodes;
 pub mod pane;
@@ -29,6 +30,7 @@ pub mod picture;
 pub mod ring;
 
 use agreement::Agreement;
+use files::FilesView;
 use log::Log;
 use nodes::NodesView;
 use pane::{Beside, Pane};
@@ -215,6 +217,8 @@ pub struct Model {
     pub traces: TracesView,
     /// The key-value store.
     pub ring: RingView,
+    /// The shared folder.
+    pub files: FilesView,
     /// The curve.
     pub agreement: Agreement,
     /// The log.

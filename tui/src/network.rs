@@ -22,14 +22,16 @@
 //! story.rs   what happened to each member, every observer of an event in one chapter
 //! overlay.rs links, and what the recent broadcasts cost and took
 //! keys.rs    the key-value store: rings, copies, repair
+//! files.rs   the shared folder: who has what, the union, uploads
 //! judge.rs   the numbers, the verdict and the reason for it
 //! ```
 
-mod bits;
+pub(crate) mod bits;
 mod books;
 mod change;
 mod faults;
 mod feed;
+pub mod files;
 mod judge;
 pub mod keys;
 mod node;
@@ -52,6 +54,7 @@ use p2pnet_shared::{
 use self::{
     bits::Bits,
     books::Books,
+    files::Files,
     keys::Keys,
     slot::{Fate, Slot},
 };
@@ -59,6 +62,8 @@ use crate::cluster::{Truth, UnitState};
 
 pub use change::{Change, ChangeKind};
 pub use faults::FaultState;
+pub use files::{DigestGroup, FileHolders, FilesCounts, FolderTrouble, NodeFolder};
+pub(crate) use keys::Whole;
 pub use keys::{Copies, Movement, NodeKeys, RingCounts};
 pub use node::Node;
 pub use overlay::{Mode, Neighbour, OverlayCounts, Ways};
@@ -110,6 +115,7 @@ pub struct Network {
     agreeing: u32,
     books: Books,
     keys: Keys,
+    files: Files,
     engine: Ear,
     feed: Ear,
     /// Raised whenever a history begins; who is not heard of in it is forgotten at its end.
@@ -148,6 +154,7 @@ impl Network {
             }
         }
         self.follow_keys(now, &mut changes);
+        self.follow_files(now, &mut changes);
         self.tell_completed(now, &mut changes);
         self.tell_returned(now, &mut changes);
         self.settle(now, &mut changes);

@@ -4,6 +4,7 @@
 //! keyboard.rs  thread that reads keys ──▶ bounded channel ─┐
 //! opening.rs   find or start, progress ─┐                  │
 //! work.rs      verbs, member tables ────┼─▶ bounded channel ┼─▶ update ──▶ commands ──▶ tasks ──▶ back as messages
+//! listing.rs   the files of one node ───┤
 //! host.rs      load of the machine ─────┘                  │      │
 //! observe      truth and views ──────────▶ bounded channel ─┘      ▼
 //! terminal.rs  raw mode in, given back on every way out  ◀──── view, between synchronized-update escapes
@@ -35,6 +36,7 @@ use crate::{
 mod history_file;
 mod host;
 mod keyboard;
+mod listing;
 mod opening;
 mod terminal;
 mod work;
@@ -106,6 +108,7 @@ struct Dashboard {
     observations: Option<mpsc::Receiver<Observation>>,
     keys: mpsc::Receiver<std::io::Result<Event>>,
     members: work::MemberWatch,
+    files: listing::FileWatch,
     history: history_file::HistoryFile,
     /// Something happened that a frame would show.
     dirty: bool,
@@ -124,6 +127,7 @@ impl Dashboard {
         let sought = (options.settings.network.clone(), options.runtime);
         let opening = tokio::spawn(opening::open(options, outbox.clone(), found));
         let members = work::MemberWatch::start(outbox.clone());
+        let files = listing::FileWatch::start(outbox.clone());
         Self {
             model,
             cluster: None,
@@ -135,6 +139,7 @@ impl Dashboard {
             observations: None,
             keys: keyboard::read_keys(),
             members,
+            files,
             history,
             dirty: true,
         }
@@ -199,6 +204,7 @@ impl Dashboard {
                 self.take(Message::Attached(cluster.runtime().clone()));
                 self.observations = Some(crate::observe::observe(&cluster));
                 self.members.attach(&cluster);
+                self.files.attach(&cluster);
                 self.cluster = Some(cluster);
             }
             Opened::Started(cluster) => {
@@ -206,6 +212,7 @@ impl Dashboard {
                     self.on_opened(Opened::Attached(cluster));
                 } else {
                     self.members.attach(&cluster);
+                    self.files.attach(&cluster);
                     self.cluster = Some(cluster);
                 }
                 self.take(Message::Started);
@@ -262,6 +269,7 @@ impl Dashboard {
                 work::stop(self.cluster.clone(), self.sought.clone(), keep_data, self.outbox.clone());
             }
             Command::WatchMembers(node) => self.members.watch(node),
+            Command::WatchFiles(wanted) => self.files.watch(wanted),
             Command::Remember(line) => self.history.append(&line),
             Command::Quit(_) => {}
         }

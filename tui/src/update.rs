@@ -20,6 +20,7 @@ use crate::{
     view::{layout::Layout, ring::Plan, theme::Role},
 };
 
+mod files;
 mod keys;
 mod requests;
 #[cfg(test)]
@@ -55,6 +56,10 @@ pub fn update(model: &mut Model, now: UnixMillis, message: Message) -> Vec<Comma
             on_members(model, &node, result);
             Vec::new()
         }
+        Message::FilesCame { node, result } => {
+            files::on_files(model, node, result);
+            Vec::new()
+        }
         Message::HostMeasured(load) => {
             model.host = Some(load);
             Vec::new()
@@ -69,6 +74,7 @@ pub fn update(model: &mut Model, now: UnixMillis, message: Message) -> Vec<Comma
     match model.focus {
         Pane::Peers => model.beside = Beside::Peers,
         Pane::Ring => model.beside = Beside::Ring,
+        Pane::Files => model.beside = Beside::Files,
         _ => {}
     }
     keep_in_sight(model);
@@ -83,6 +89,7 @@ pub fn update(model: &mut Model, now: UnixMillis, message: Message) -> Vec<Comma
         model.peers.offset = 0;
     }
     commands.extend(watch_members(model));
+    commands.extend(files::watch(model));
     commands
 }
 
@@ -149,7 +156,7 @@ fn on_frame(model: &mut Model) -> Vec<Command> {
         let due = !is_animated(model) || now.since(model.taken_at) >= NEWS_MS;
         if model.stale && due {
             (model.stale, model.taken_at) = (false, now);
-            model.picture.take(&model.network, now, model.ring.key.as_ref());
+            model.picture.take(&model.network, now, model.ring.key.as_ref(), &model.files);
             model.nodes.arrange(&model.picture.nodes, &model.picture.ring);
             let ring = &mut model.picture.ring;
             model.ring.follow_moves(now, &mut ring.moves);
@@ -240,6 +247,7 @@ fn keep_in_sight(model: &mut Model) {
     if rows > 0 {
         model.ring.scroll(&model.picture.ring.owners, selected.as_ref(), rows);
     }
+    files::keep_in_sight(model);
 }
 
 /// How many rows of the table of owners are in sight.

@@ -1,7 +1,9 @@
 //! What can be asked of a running network: one value, whether it was typed in a shell or at the dashboard's prompt.
 
+use std::path::PathBuf;
+
 use p2pnet_shared::{
-    Key, NodeName,
+    FilePath, Key, NodeName,
     fault::{DelayMs, Percent},
 };
 
@@ -50,6 +52,8 @@ pub enum Verb {
     Messages(NodeName),
     /// `put KEY VALUE`, `get KEY`, `delete KEY`, `owner KEY`
     Key(KeyOrder),
+    /// `upload FILE`, `download PATH`, `files`, `delete-file PATH`
+    File(FileOrder),
     /// `cut 1-50 | 51-100`, `fault loss 30%`
     Fault(FaultOrder),
     /// `fault` alone: what is wrong now
@@ -80,6 +84,47 @@ pub enum KeyAct {
     Delete,
     /// Show whose it is.
     Owner,
+}
+
+/// What is wanted of the shared folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileOrder {
+    /// The node to ask; any that is up without it.
+    pub via: Option<NodeName>,
+    /// What to do.
+    pub act: FileAct,
+}
+
+/// What is done with files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileAct {
+    /// Share a file of this host.
+    Upload {
+        /// Which.
+        from: PathBuf,
+        /// Where it is to be in the folder.
+        to: FilePath,
+    },
+    /// Fetch a file.
+    Download {
+        /// Which.
+        path: FilePath,
+        /// Where to.
+        to: Target,
+    },
+    /// Show what there is.
+    List,
+    /// Delete it everywhere.
+    Delete(FilePath),
+}
+
+/// Where a download goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// To whoever reads what we print.
+    Stdout,
+    /// To this file, which is not there yet, or into this folder.
+    File(PathBuf),
 }
 
 /// What is to go wrong, with nodes as they were named; a `p2pnet_shared::fault::Fault` once it is known which there are.

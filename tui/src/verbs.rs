@@ -3,12 +3,13 @@
 //! ```text
 //! shell  ──cli.rs──▶ Verb ──┐                 ┌──▶ Cluster: add, stop, restart, pause, resume
 //!                           ├──▶ verbs::run ──┤
-//! prompt ──────────▶ Verb ──┘                 └──▶ Client through the gateway: broadcast, send, messages, keys, faults
+//! prompt ──────────▶ Verb ──┘                 └──▶ Client through the gateway: broadcast, send, messages, keys, files, faults
 //! ```
 //! What a shell asks beyond that, and a dashboard never does, is in `verbs/`: starting and stopping a network
 //! (`launch.rs`), waiting for and printing what is known (`report.rs`).
 
 pub mod fault;
+pub mod files;
 pub mod keys;
 pub mod launch;
 pub mod report;
@@ -101,6 +102,7 @@ pub async fn run_with(cluster: &Cluster, verb: Verb, progress: mpsc::Sender<Prog
             Ok(Outcome { lines: lines.collect() })
         }
         Verb::Key(order) => keys::answer(cluster, &order).await.map(Outcome::from),
+        Verb::File(order) => files::answer(cluster, &order).await.map(Outcome::from),
         Verb::Fault(order) => fault::set(cluster, order).await,
         Verb::Faults => fault::faults(cluster).await,
         Verb::Heal(who) => fault::heal(cluster, who.as_ref()).await,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! ┌ header ──────────────────────────────────────────────────┐  view/header.rs     verdict, counts, clocks, stream
-//! ├ nodes ───────────────────────────┬ peers or ring ────────┤  view/nodes.rs      view/peers.rs, view/ring.rs
+//! ├ nodes ───────────────────────────┬ peers, ring or files ─┤  view/nodes.rs      view/peers.rs, view/ring.rs, view/files.rs
 //! │                                  │                       │
 //! ├ traces ──────────────────────────┼ agreement or faults ──┤  view/traces.rs     view/agreement.rs, view/faults.rs
 //! ├ log ─────────────────────────────┴───────────────────────┤  view/log.rs
@@ -19,6 +19,7 @@ mod agreement;
 mod cells;
 mod dialog;
 mod faults;
+pub(crate) mod files;
 mod header;
 mod help;
 pub mod layout;
@@ -50,6 +51,7 @@ pub fn view(model: &Model, frame: &mut Frame) {
             Pane::Log => log::draw(model, *area, buf),
             Pane::Faults => faults::draw(model, *area, buf),
             Pane::Ring => ring::draw(model, *area, buf),
+            Pane::Files => files::draw(model, *area, buf),
         }
     }
     if let Some(area) = layout.strip {

@@ -51,6 +51,7 @@ impl Lab {
             secret: Some("hush".to_owned()),
             push: Push::Flood,
             vnodes: None,
+            egress: None,
         };
         let binary = stand_in(scratch.path());
         Self { _scratch: scratch, settings, binary }

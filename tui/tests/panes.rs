@@ -5,6 +5,7 @@ use p2pnet::{
     message::Message,
     model::{
         Dialog, Model, Opening,
+        files::FilesFace,
         pane::{Beside, Pane},
         ring::RingFace,
     },
@@ -26,6 +27,10 @@ use ratatui::{
 
 #[path = "panes/fakes.rs"]
 mod fakes;
+#[path = "panes/files.rs"]
+mod files;
+#[path = "panes/folders.rs"]
+mod folders;
 #[path = "panes/ring.rs"]
 mod ring;
 #[path = "panes/store.rs"]
@@ -265,6 +270,9 @@ fn no_size_makes_it_fail() {
     let mut model = one_dead_model();
     store::with_keys(&mut model, 100, &[7], 3);
     store::with_focus(&mut model, "日本語 key");
+    let hundred = folders::hundred_model();
+    (model.picture.files, model.files) = (hundred.picture.files, hundred.files);
+    model.picture.summary.files = hundred.picture.summary.files;
     with_members(&mut model, 3);
     type_in(&mut model, ":send node4 \"日本語 hello\"");
     let dialogs = [None, Some(Dialog::Help(3)), Some(Dialog::Quit)];
@@ -278,7 +286,8 @@ fn no_size_makes_it_fail() {
                 model.size = (width, height);
                 model.focus = pane;
                 model.zoom = draws % 2 == 0;
-                model.beside = if draws % 5 < 2 { Beside::Ring } else { Beside::Peers };
+                model.beside = [Beside::Peers, Beside::Ring, Beside::Files][draws % 3];
+                model.files.face = if draws % 4 < 2 { FilesFace::Files } else { FilesFace::Nodes };
                 model.ring.face = if draws % 7 < 3 { RingFace::Owners } else { RingFace::Circle };
                 model.theme = Theme::new(Depth::True, draws % 11 == 0);
                 model.traces.expanded = draws % 3 == 0;

@@ -17,6 +17,7 @@ use crate::{
     broadcast::PublishError,
     discovery::PeerAddress,
     membership::{self, Member},
+    time::Millis,
 };
 
 /// A member's URL: by name, which is its host name in a container network, or where there are no such names by address.
@@ -45,6 +46,9 @@ impl Node {
             Command::Subscribe(reply) => {
                 drop(reply.send(self.readers.subscribe()));
                 self.keys.with_news(|news, _| news.is_read = true);
+                if let Some(folder) = &self.folder {
+                    folder.with_news(|news, _| news.is_read = true);
+                }
             }
             Command::Report(reply) => drop(reply.send(self.begin_report())),
             Command::Fault(order, reply) => drop(reply.send(self.on_fault(order))),
@@ -87,6 +91,7 @@ impl Node {
             encrypted: self.codec.is_sealed(),
             rss_bytes: rss_bytes(),
             keys: self.keys.counts().keys,
+            files: self.folder.as_ref().map(|folder| folder.counts().files_here),
         }
     }
 
@@ -161,11 +166,10 @@ impl Node {
         text.gauge("links", "Links that are up.", self.links.up());
         text.gauge("faults", "Faults set on purpose that this node obeys.", self.faults.count());
         text.gauge("health", "Local health, 0 (well) to 7.", self.membership.health());
-        text.gauge(
-            "timer_late_ms_max",
-            "Worst timer lateness since the last load report.",
-            self.timers.late_max().max(self.keys.late_max()).0,
-        );
+        text.gauge("timer_late_ms_max", "Worst timer lateness since the last load report.", {
+            let folder = self.folder.as_ref().map_or(Millis(0), |folder| folder.late_max());
+            self.timers.late_max().max(self.keys.late_max()).max(folder).0
+        });
         text.gauge("uptime_ms", "Milliseconds since the node started.", self.clock.now().0);
         text.gauge("rss_bytes", "Resident memory.", rss_bytes());
         text.counter("cpu_ms_total", "Processor time used, milliseconds.", cpu_ms());
@@ -181,6 +185,7 @@ impl Node {
             text.counter(name, help, count);
         }
         self.key_metrics(&mut text);
+        self.folder_metrics(&mut text);
         text.counters(&self.counters);
         text.finish()
     }

@@ -102,11 +102,17 @@ impl Node {
                 if self.told.insert(name.clone(), now) != Some(now) {
                     let (addr, epoch) = now;
                     self.keys.member_up(&name, addr, epoch);
+                    if let Some(folder) = &self.folder {
+                        folder.member_up(&name, addr, epoch);
+                    }
                     self.pending.push_back(Input::Broadcast(broadcast::Input::MemberUp { peer: name, addr, epoch }));
                 }
             }
         } else if self.told.remove(&name).is_some() {
             self.keys.member_down(&name);
+            if let Some(folder) = &self.folder {
+                folder.member_down(&name);
+            }
             self.pending.push_back(Input::Broadcast(broadcast::Input::MemberDown { peer: name }));
         }
         let (name, is_suspect) = (&event.row.member, event.row.status == Status::Suspect);
@@ -190,7 +196,7 @@ impl Node {
             Report::Load(self.load()),
             self.faults.report(),
         ];
-        let first = first.into_iter().chain(self.first_of_keys());
+        let first = first.into_iter().chain(self.first_of_keys()).chain(self.first_of_folder());
         let reports = self.reporter.begin(self.settings.limits.report_queue, first);
         self.set_load_timer();
         reports
@@ -258,7 +264,10 @@ impl Node {
         Load {
             rss_bytes: rss_bytes(),
             cpu_ms: cpu_ms(),
-            timer_late_ms_max: self.timers.take_late_max().max(self.keys.take_late_max()).0,
+            timer_late_ms_max: {
+                let folder = self.folder.as_ref().map_or(Millis(0), |folder| folder.take_late_max());
+                self.timers.take_late_max().max(self.keys.take_late_max()).max(folder).0
+            },
             health: self.membership.health(),
             links: u32::try_from(self.broadcast.neighbours().count()).unwrap_or(u32::MAX),
             datagram_bytes_sent: self.counters.datagram_bytes_out.get(),

@@ -2,17 +2,23 @@
 //!
 //! ```text
 //! connection ─▶ router ─┬▶ handler: read the body (body.rs) ─▶ Command through the door ─▶ the loop's answer ─▶ JSON
-//!  (front.rs)           └▶ kv.rs: keys, straight into the store (keys.rs) and back
+//!  (front.rs)           ├▶ kv.rs: keys, straight into the store (keys.rs) and back
+//!                       └▶ files.rs, download.rs: the shared folder (folder.rs); bytes never pass through memory whole
 //! ```
 //! Handlers keep nothing and decide nothing about the network. Whatever is wrong with a request is a 4xx whose JSON says
 //! what and what to do, and the node's state is unchanged.
 
 mod body;
+mod download;
 pub(super) mod events;
 mod fault;
+mod files;
 mod front;
 mod kv;
+mod multipart;
+mod percent;
 mod post;
+mod range;
 
 use std::sync::Arc;
 
@@ -22,7 +28,7 @@ use axum::{
     http::{StatusCode, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{get, post as post_to},
+    routing::{get, post as post_to, put as put_to},
 };
 use p2pnet_shared::{
     MessageId, NodeName,
@@ -37,6 +43,7 @@ use super::{
     call::{CALLER_HEADER, Caller},
     command::{Command, Door, NoAnswer},
     faults::open_both_ways,
+    folder::Folder,
     keys::Keys,
     metrics::Counters,
 };
@@ -56,6 +63,8 @@ struct Inner {
     counters: Arc<Counters>,
     caller: Caller,
     keys: Keys,
+    /// If the node has one.
+    folder: Option<Folder>,
     /// Of each key.
     copies: u8,
 }
@@ -73,10 +82,11 @@ impl Surface {
         heard: mpsc::Sender<PeerAddress>,
         caller: Caller,
         keys: Keys,
+        folder: Option<Folder>,
         copies: u8,
     ) -> Self {
         let counters = keys.wiring().counters.clone();
-        Self(Arc::new(Inner { name, id, url, door, heard, counters, caller, keys, copies }))
+        Self(Arc::new(Inner { name, id, url, door, heard, counters, caller, keys, folder, copies }))
     }
 
     async fn ask<T>(&self, question: impl FnOnce(super::command::Reply<T>) -> Command) -> Result<T, ApiError> {
@@ -84,7 +94,7 @@ impl Surface {
     }
 }
 
-/// Every row of the contract that is about the network, and three of ours (`/members`, `/send`, `/fault`).
+/// Every row of the contract that is about the network, and those of ours (`/members`, `/send`, `/fault`, `/rescan`).
 fn router(surface: Surface) -> Router {
     Router::new()
         .route("/", get(root))
@@ -109,6 +119,13 @@ fn router(surface: Surface) -> Router {
         .route("/owner/", get(kv::owner))
         .route("/owner/{*key}", get(kv::owner))
         .route("/ring", get(kv::ring))
+        .route("/upload", post_to(files::upload))
+        .route("/download/", get(download::download))
+        .route("/download/{*path}", get(download::download))
+        .route("/files", get(files::list))
+        .route("/files/", put_to(files::put).delete(files::delete))
+        .route("/files/{*path}", put_to(files::put).delete(files::delete))
+        .route("/rescan", post_to(files::rescan))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(surface.clone(), keep_cut))

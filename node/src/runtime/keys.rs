@@ -38,7 +38,7 @@ use tokio::{
 pub(super) use self::news::News;
 use super::{
     keystore::{Keystore, Outcomes},
-    peers::{LOOK_PERIOD, Next, Peers, Wiring},
+    peers::{Hub, LOOK_PERIOD, Peers, Wiring},
     timers::{Timers, Wake},
 };
 use crate::{
@@ -50,8 +50,6 @@ use crate::{
 const TIMERS_PERIOD: Millis = Millis(4);
 /// Timers handled before others have their turn.
 const TURN: usize = 256;
-/// Bytes read at once, shared by all lines: many packets, or a sixteenth of the largest.
-const READ_BYTES: usize = 64 * 1024;
 
 /// The store, as everybody in the runtime reaches it. Cheap to clone.
 #[derive(Clone)]
@@ -70,7 +68,6 @@ struct Shared {
     earlier: Notify,
     /// There is news to be reported.
     news: Notify,
-    buffer: Mutex<Vec<u8>>,
 }
 
 struct Inner {
@@ -130,17 +127,11 @@ impl Keys {
             unreachable: Vec::new(),
         };
         let (earlier, news) = (Notify::new(), Notify::new());
-        let buffer = Mutex::new(vec![0; READ_BYTES]);
-        Self(Arc::new(Shared { wiring, inner: Mutex::new(inner), earlier, news, buffer }))
+        Self(Arc::new(Shared { wiring, inner: Mutex::new(inner), earlier, news }))
     }
 
     pub(super) fn wiring(&self) -> &Arc<Wiring> {
         &self.0.wiring
-    }
-
-    /// The buffer that all lines read into. Not to be held over an await.
-    pub(super) fn buffer(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.0.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -301,9 +292,18 @@ impl Keys {
     }
 }
 
-/// For the lines.
-impl Keys {
-    pub(super) fn accepted(&self, hello: Hello, stream: TcpStream, permit: OwnedSemaphorePermit) {
+impl Hub for Keys {
+    type Packet = Packet;
+
+    fn wiring(&self) -> &Arc<Wiring> {
+        &self.0.wiring
+    }
+
+    fn peers<T>(&self, act: impl FnOnce(&mut Peers) -> T) -> T {
+        act(&mut self.inner().peers)
+    }
+
+    fn accepted(&self, hello: Hello, stream: TcpStream, permit: OwnedSemaphorePermit) {
         let mut inner = self.inner();
         if !inner.leaving {
             inner.peers.accept(self, hello, stream, permit);
@@ -311,27 +311,7 @@ impl Keys {
         }
     }
 
-    pub(super) fn answered(&self, id: u64, epoch: Epoch) -> bool {
-        self.inner().peers.answered(id, epoch)
-    }
-
-    pub(super) fn next(&self, id: u64, spare: Vec<u8>) -> Next {
-        self.inner().peers.next(id, spare)
-    }
-
-    pub(super) fn arrived(&self, id: u64) {
-        self.inner().peers.arrived(id);
-    }
-
-    /// Packets came in over a line. False if it has been given up.
-    pub(super) fn received(
-        &self,
-        id: u64,
-        from: &NodeName,
-        packets: &mut Vec<Packet>,
-        is_partial: bool,
-        goodbye: bool,
-    ) -> bool {
+    fn received(&self, id: u64, from: &NodeName, packets: &mut Vec<Packet>, is_partial: bool, goodbye: bool) -> bool {
         let mut inner = self.inner();
         if !inner.peers.heard(id, packets.len(), is_partial) || inner.leaving {
             return false;
@@ -345,7 +325,7 @@ impl Keys {
         true
     }
 
-    pub(super) fn ended(&self, id: u64, goodbye: bool) {
+    fn ended(&self, id: u64, goodbye: bool) {
         let mut inner = self.inner();
         if let Some(peer) = inner.peers.ended(id, goodbye)
             && !inner.leaving

@@ -1,22 +1,28 @@
-//! The store's durable copy: one redb file per node, `keys.redb` in the data folder.
+//! The store's durable copy: two files per node in the data folder, `keys.redb` and in front of it a log, `keys.log`.
 //!
 //! ```text
-//! start:    keys.redb ── every page and every entry compared ──▶ entries ──▶ dht::State::new(.., held)
-//! running:  Effect::Persist ─▶ Keystore::persist ─▶ queue ─▶ thread: group commit (writer.rs)
+//! start:    keys.redb, keys.log ── every page and every group compared ──▶ entries ──▶ dht::State::new(.., held)
+//! running:  Effect::Persist ─▶ Keystore::persist ─▶ queue ─▶ thread: group commit (writer.rs) ─▶ log ─▶ redb (files.rs)
 //!                            ◀─ Persisted, NotPersisted ◀─ Outcomes::next ◀──┘
 //! ```
-//! All entries are in memory (`node/src/dht.rs`); the file is written, and read once at the start. There is no file and no
+//! All entries are in memory (`node/src/dht.rs`); the files are written, and read once at the start. There is no file and no
 //! thread before the first write: an idle node pays nothing.
 //!
+//! ```text
+//! writer.rs  the queue, the thread, how long a group is waited for     files.rs  both files as one store
+//! log.rs     the log       store.rs, trial.rs  the redb file           row.rs    an entry, as both keep it
+//! ```
 //! | trouble | what is told | what becomes of it |
 //! |---|---|---|
 //! | no room (disk, quota, file size limit) | `NotPersisted { Full }` | the next batch is tried afresh |
-//! | the disk fails, or the file cannot be used | `NotPersisted { Broken }` | so it stays for this life; the file is left as it is |
+//! | the disk fails, or a file cannot be used | `NotPersisted { Broken }` | so it stays for this life; the files are left as they are |
 //! | no data folder | nothing: every batch is `Persisted` at once | keys do not survive a restart; the log says so |
 //!
 //! Always holds: `Persisted { batch }` is said after an fsync that covers the batch and all before it; a batch is on disk
 //! whole or not at all; what cannot be read is an error that is told, never skipped.
 
+mod files;
+mod log;
 mod row;
 mod store;
 #[cfg(test)]
@@ -33,14 +39,15 @@ use p2pnet_shared::{
 use tokio::sync::mpsc;
 
 use self::{
-    store::{Home, Store},
+    files::Files,
+    store::Home,
     writer::{Line, Writer},
 };
 use crate::dht::{self, Change};
 
 /// What to do about a file that cannot be used.
-const WAY_OUT: &str = "to start without it, stop this node, move the file away and start again: its copies come back from \
-                       the other replicas";
+const WAY_OUT: &str = "to start without it, stop this node, move keys.redb and keys.log away and start again: its copies \
+                       come back from the other replicas";
 /// How long whoever ends waits for a commit under way to let go of the file, so that the next life may have it.
 const LAST_COMMIT: Duration = Duration::from_secs(2);
 
@@ -64,8 +71,8 @@ pub(super) struct Outcomes {
 enum State {
     /// There is no folder.
     Memory,
-    /// Nothing has been written in this life; the file is open if there is one.
-    Waiting(Box<(Home, Option<Store>)>),
+    /// Nothing has been written in this life; the files are open if there are any.
+    Waiting(Box<Files>),
     /// The thread has it.
     Writing,
     /// Not to be used in this life.
@@ -89,17 +96,16 @@ impl Keystore {
     }
 
     fn open_home(home: Home, me: &NodeName) -> (Self, Outcomes, Option<Vec<Entry>>) {
-        let mut held = Vec::new();
-        match Store::open(&home, None, |entry| held.push(entry)) {
-            Ok(store) => {
-                if store.is_some() {
-                    tracing::info!(node = %me, keys = held.len(), "keys were read from {}", home.file().display());
+        let file = home.file();
+        match Files::open(home) {
+            Ok((files, held)) => {
+                if files.are_there() {
+                    tracing::info!(node = %me, keys = held.len(), "keys were read from {}", file.display());
                 }
-                let (keystore, outcomes) = Self::with(me, State::Waiting(Box::new((home, store))));
+                let (keystore, outcomes) = Self::with(me, State::Waiting(Box::new(files)));
                 (keystore, outcomes, Some(held))
             }
             Err(why) => {
-                let file = home.file();
                 tracing::error!(node = %me, "the keys in {} cannot be used: {why}; {WAY_OUT}", file.display());
                 let (keystore, outcomes) = Self::with(me, State::Broken);
                 (keystore, outcomes, None)
@@ -134,9 +140,9 @@ impl Keystore {
         refused(Refusal::Late)
     }
 
-    fn start(&self, (home, store): (Home, Option<Store>)) -> State {
+    fn start(&self, files: Files) -> State {
         let (line, told) = (self.line.clone(), self.tell.clone());
-        let writer = Writer { me: self.me.clone(), home, store, line, told };
+        let writer = Writer { me: self.me.clone(), files, line, told };
         match thread::Builder::new().name("keys".to_owned()).spawn(|| writer.run()) {
             Ok(_) => State::Writing,
             Err(error) => {

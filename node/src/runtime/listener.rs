@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! accept ─▶ first byte? ─ MAGIC ──▶ preface? ─ link ─▶ link.rs reads the Hello, the loop's table decides
-//!                       │                    └ peer ─▶ peers.rs the same, for the store
+//!                       │                    └ peer, file ─▶ peers.rs the same, for the store and for the folder
 //!                       └ other ──▶ hyper, one connection, gets of keys at once, all else by axum's router
 //! ```
 //! A link's first byte is no ASCII character, so nothing has to be guessed. Every connection is a task of its own with a
@@ -18,7 +18,7 @@ use std::{
 };
 
 use hyper_util::rt::{TokioIo, TokioTimer};
-use p2pnet_shared::wire::{LINK_PREFACE, MAGIC, PEER_PREFACE};
+use p2pnet_shared::wire::{FILES_PREFACE, LINK_PREFACE, MAGIC, PEER_PREFACE};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, UdpSocket},
@@ -28,8 +28,10 @@ use tokio::{
 };
 
 use super::{
+    folder::Folder,
     http::Front,
     keys::Keys,
+    lan,
     link::{self, Wiring},
     peers,
 };
@@ -73,7 +75,8 @@ pub(super) async fn bind(ip: IpAddr, port: u16) -> Result<(TcpListener, UdpSocke
 }
 
 /// Our address as others reach it. A node that listens everywhere takes the one from which it would send to `towards`
-/// (its bootstrap or a peer), to the outside world, or the one its own host name stands for. No packet is sent for this.
+/// (its bootstrap or a peer), to the outside world, the one its own host name stands for, or that of its first interface:
+/// a network of its own has no way out and perhaps no names. No packet is sent for this.
 pub(super) async fn own_address(ip: IpAddr, port: u16, towards: Option<SocketAddr>, host: &str) -> SocketAddr {
     if !ip.is_unspecified() {
         return SocketAddr::new(ip, port);
@@ -91,7 +94,8 @@ pub(super) async fn own_address(ip: IpAddr, port: u16, towards: Option<SocketAdd
             return addr;
         }
     }
-    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+    let first = lan::interfaces(ip).into_iter().map(|interface| interface.ip).find(|ip| !ip.is_loopback());
+    SocketAddr::from((first.unwrap_or(Ipv4Addr::LOCALHOST), port))
 }
 
 async fn source_towards(target: SocketAddr) -> Option<IpAddr> {
@@ -107,15 +111,18 @@ pub(super) struct House {
     pub(super) front: Front,
     pub(super) links: Wiring,
     pub(super) keys: Keys,
+    pub(super) folder: Option<Folder>,
     link_places: Arc<Semaphore>,
     peer_places: Arc<Semaphore>,
+    file_places: Arc<Semaphore>,
 }
 
 impl House {
-    pub(super) fn new(front: Front, links: Wiring, keys: Keys) -> Self {
+    pub(super) fn new(front: Front, links: Wiring, keys: Keys, folder: Option<Folder>) -> Self {
         let link_places = Arc::new(Semaphore::new(links.limits.links));
         let peer_places = Arc::new(Semaphore::new(links.limits.peers));
-        Self { front, links, keys, link_places, peer_places }
+        let file_places = Arc::new(Semaphore::new(links.limits.peers));
+        Self { front, links, keys, folder, link_places, peer_places, file_places }
     }
 }
 
@@ -174,7 +181,7 @@ async fn connection(stream: TcpStream, place: OwnedSemaphorePermit, house: House
 
 /// Another node, by its first byte: a link or a connection for the store, each with places of its own.
 async fn between_nodes(mut stream: TcpStream, place: OwnedSemaphorePermit, house: House) {
-    let House { links, keys, link_places, peer_places, .. } = house;
+    let House { links, keys, folder, link_places, peer_places, file_places, .. } = house;
     let mut preface = [0; LINK_PREFACE.len()];
     match timeout(links.limits.dial_timeout, stream.read_exact(&mut preface)).await {
         Ok(Ok(_)) if preface == LINK_PREFACE => match link_places.try_acquire_owned() {
@@ -189,7 +196,15 @@ async fn between_nodes(mut stream: TcpStream, place: OwnedSemaphorePermit, house
                 drop(place);
                 peers::line::greet(keys, stream, permit).await;
             }
-            Err(_) => links.counters.peers_refused.add(1),
+            Err(_) => links.counters.store.refused.add(1),
+        },
+        Ok(Ok(_)) if preface == FILES_PREFACE => match (folder, file_places.try_acquire_owned()) {
+            (Some(folder), Ok(permit)) => {
+                drop(place);
+                peers::line::greet(folder, stream, permit).await;
+            }
+            // Who has no folder says so by closing.
+            _ => links.counters.files.refused.add(1),
         },
         _ => links.counters.links_refused.add(1),
     }

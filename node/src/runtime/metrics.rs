@@ -47,20 +47,10 @@ pub(super) struct Counters {
     pub(super) links_crowded: Count,
     /// Links refused: too many, a stale life, or the other of two.
     pub(super) links_refused: Count,
-    /// Packets of the store received from and handed to other nodes.
-    pub(super) packets_in: Count,
-    pub(super) packets_out: Count,
-    pub(super) packet_bytes_in: Count,
-    pub(super) packet_bytes_out: Count,
-    /// Packets that did not decode or were too long; each closed its connection.
-    pub(super) packets_refused: Count,
-    /// Connections for the store that were dialled, and those of them that did not come up.
-    pub(super) peers_dialled: Count,
-    pub(super) peers_failed: Count,
-    /// Connections for the store that were refused: too many, or an earlier life.
-    pub(super) peers_refused: Count,
-    /// Connections for the store closed because their queue was full.
-    pub(super) peers_overflowed: Count,
+    /// The store's connections.
+    pub(super) store: Traffic,
+    /// The shared folder's.
+    pub(super) files: Traffic,
     pub(super) kv_puts: Count,
     pub(super) kv_gets: Count,
     pub(super) kv_deletes: Count,
@@ -78,15 +68,42 @@ pub(super) struct Counters {
     pub(super) heard_dropped: Count,
     /// Readers of `/events` that were too slow.
     pub(super) readers_dropped: Count,
+    /// Beacons on the local network: received, those that another pace or another network made us drop, and sent.
+    pub(super) beacons_in: Count,
+    pub(super) beacons_limited: Count,
+    pub(super) beacons_refused: Count,
+    pub(super) beacons_out: Count,
     /// Links to the gateway that started over because the queue was full.
     pub(super) reports_overflowed: Count,
+}
+
+/// What one kind of connections between any two nodes carried, since the node started.
+#[derive(Debug, Default)]
+pub(super) struct Traffic {
+    /// Packets received from and handed to other nodes.
+    pub(super) packets_in: Count,
+    pub(super) packets_out: Count,
+    pub(super) bytes_in: Count,
+    pub(super) bytes_out: Count,
+    /// Packets that did not decode or were too long; each closed its connection.
+    pub(super) packets_refused: Count,
+    /// Packets that could be lost and found a full queue.
+    pub(super) packets_dropped: Count,
+    /// Connections that were dialled, and those of them that did not come up.
+    pub(super) dialled: Count,
+    pub(super) failed: Count,
+    /// Connections that were refused: too many, or an earlier life.
+    pub(super) refused: Count,
+    /// Connections closed because their queue was full.
+    pub(super) overflowed: Count,
 }
 
 impl Counters {
     /// Frames and datagrams dropped: full queues and bytes that did not decode.
     pub(super) fn dropped(&self) -> u64 {
         let dropped = [&self.datagrams_refused, &self.datagrams_dropped, &self.frames_refused, &self.links_overflowed];
-        dropped.into_iter().chain([&self.packets_refused, &self.peers_overflowed]).map(Count::get).sum()
+        let of = |traffic: &Traffic| traffic.packets_refused.get() + traffic.overflowed.get();
+        dropped.into_iter().map(Count::get).sum::<u64>() + of(&self.store) + of(&self.files)
     }
 }
 
@@ -144,15 +161,37 @@ impl Exposition {
             ("links_overflowed_total", "Links closed because their queue was full.", &c.links_overflowed),
             ("links_crowded_total", "Times a link's queue went past its mark.", &c.links_crowded),
             ("links_refused_total", "Links refused.", &c.links_refused),
-            ("packets_received_total", "Packets of the store received.", &c.packets_in),
-            ("packets_sent_total", "Packets of the store handed to connections.", &c.packets_out),
-            ("packet_received_bytes_total", "Bytes of the store's packets received.", &c.packet_bytes_in),
-            ("packet_sent_bytes_total", "Bytes of the store's packets handed to connections.", &c.packet_bytes_out),
-            ("packets_refused_total", "Packets that did not decode or were too long.", &c.packets_refused),
-            ("peers_dialled_total", "Connections for the store that were dialled.", &c.peers_dialled),
-            ("peers_failed_total", "Connections for the store that did not come up.", &c.peers_failed),
-            ("peers_refused_total", "Connections for the store refused.", &c.peers_refused),
-            ("peers_overflowed_total", "Connections for the store closed on a full queue.", &c.peers_overflowed),
+            ("packets_received_total", "Packets of the store received.", &c.store.packets_in),
+            ("packets_sent_total", "Packets of the store handed to connections.", &c.store.packets_out),
+            ("packet_received_bytes_total", "Bytes of the store's packets received.", &c.store.bytes_in),
+            ("packet_sent_bytes_total", "Bytes of the store's packets handed to connections.", &c.store.bytes_out),
+            (
+                "packets_refused_total",
+                "The store's packets that did not decode or were too long.",
+                &c.store.packets_refused,
+            ),
+            ("peers_dialled_total", "Connections for the store that were dialled.", &c.store.dialled),
+            ("peers_failed_total", "Connections for the store that did not come up.", &c.store.failed),
+            ("peers_refused_total", "Connections for the store refused.", &c.store.refused),
+            ("peers_overflowed_total", "Connections for the store closed on a full queue.", &c.store.overflowed),
+            ("file_packets_received_total", "Packets of the folder received.", &c.files.packets_in),
+            ("file_packets_sent_total", "Packets of the folder handed to connections.", &c.files.packets_out),
+            ("file_packet_received_bytes_total", "Bytes of the folder's packets received.", &c.files.bytes_in),
+            (
+                "file_packet_sent_bytes_total",
+                "Bytes of the folder's packets handed to connections.",
+                &c.files.bytes_out,
+            ),
+            (
+                "file_packets_refused_total",
+                "The folder's packets that did not decode or were too long.",
+                &c.files.packets_refused,
+            ),
+            ("file_packets_dropped_total", "News for the folder that found a full queue.", &c.files.packets_dropped),
+            ("file_peers_dialled_total", "Connections for the folder that were dialled.", &c.files.dialled),
+            ("file_peers_failed_total", "Connections for the folder that did not come up.", &c.files.failed),
+            ("file_peers_refused_total", "Connections for the folder refused.", &c.files.refused),
+            ("file_peers_overflowed_total", "Connections for the folder closed on a full queue.", &c.files.overflowed),
             ("kv_puts_total", "Puts asked for here.", &c.kv_puts),
             ("kv_gets_total", "Gets asked for here.", &c.kv_gets),
             ("kv_deletes_total", "Deletes asked for here.", &c.kv_deletes),
@@ -163,6 +202,10 @@ impl Exposition {
             ("gossips_total", "Lists of names received at /gossip.", &c.gossips),
             ("messages_delivered_total", "Broadcasts delivered here.", &c.delivered),
             ("heard_dropped_total", "Addresses heard of that found the queue full.", &c.heard_dropped),
+            ("beacons_received_total", "Beacons received on the local network.", &c.beacons_in),
+            ("beacons_sent_total", "Beacons sent, answers included.", &c.beacons_out),
+            ("beacons_refused_total", "Beacons of other networks, or that did not decode.", &c.beacons_refused),
+            ("beacons_limited_total", "Beacons of sources that sent too many.", &c.beacons_limited),
             ("event_readers_dropped_total", "Readers of /events that were too slow.", &c.readers_dropped),
             ("reports_overflowed_total", "Telemetry links that started over on a full queue.", &c.reports_overflowed),
         ] {

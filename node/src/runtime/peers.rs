@@ -1,4 +1,6 @@
-//! Connections between any two nodes, for the store's packets: dialled on demand, kept while they are used.
+//! Connections between any two nodes: dialled on demand, kept while they are used. The store's packets and those of the shared
+//! folder go over connections of their own, each with its own [`Kind`] and its own [`Hub`]: a chunk of a file never stands
+//! before a get of a key.
 //!
 //! ```text
 //! dialler                                   acceptor
@@ -9,12 +11,13 @@
 //! ```
 //! A packet for a peer goes over the line that was last heard on; without one the peer is dialled, and the packet waits.
 //! When both dial at once there are two lines, which does no harm. Everything that waits for a line goes out in one
-//! write, and one read brings many packets (`line.rs`). These connections have places of their own, so that neither the
-//! overlay nor people at the HTTP side ever wait for the store.
+//! write, and one read brings many packets (`line.rs`). Each kind has places of its own, so that neither the
+//! overlay nor people at the HTTP side ever wait for the store or the folder.
 //!
-//! A line has room for `Limits::peer_queue_bytes`; when full it is closed, and the store told that the peer is not
-//! reached. The same is said when a dial fails and when a line ends without a goodbye: what was sent may be lost. A line
-//! that was not used for `Limits::peer_idle` ends with a goodbye, as does the one used least when there are too many.
+//! A line has room for `Limits::peer_queue_bytes`; when full it is closed, and the hub told that the peer is not
+//! reached, unless the packet is one that may be lost, which then is. The same is said when a dial fails and when a line ends
+//! without a goodbye: what was sent may be lost. A line that was not used for `Limits::peer_idle` ends with a goodbye, as
+//! does the one used least when there are too many.
 //!
 //! Faults on purpose are obeyed as links obey them (`faults/stream.rs`).
 
@@ -23,14 +26,15 @@ pub(super) mod line;
 use std::{
     collections::{HashMap, VecDeque},
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
 use p2pnet_shared::{
     Epoch, NodeName,
-    wire::{Codec, Hello, dht::Packet},
+    wire::{Codec, FILES_PREFACE, Hello, LINK_PREFACE, PEER_PREFACE, dht, folder},
 };
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     net::TcpStream,
     sync::{Notify, OwnedSemaphorePermit},
@@ -40,8 +44,7 @@ use tokio::{
 use super::{
     Clock,
     faults::{Watched, travel},
-    keys::Keys,
-    metrics::Counters,
+    metrics::{Counters, Traffic},
 };
 use crate::{config::Limits, time::Millis};
 
@@ -52,15 +55,108 @@ const LINES_MAX: usize = 2;
 /// An empty buffer larger than this is given back, bytes.
 const KEPT_MAX: usize = 16 * 1024;
 
+/// Bytes read at once, shared by all lines of a node: many packets, or a sixteenth of the largest.
+const READ_BYTES: usize = 64 * 1024;
+
+/// What tells one kind of lines from another.
+#[derive(Debug)]
+pub(super) struct Kind {
+    /// Whose they are, for logs.
+    pub(super) of: &'static str,
+    /// What opens them.
+    pub(super) preface: [u8; LINK_PREFACE.len()],
+    /// Their largest packet, bytes.
+    pub(super) packet_max: usize,
+    traffic: fn(&Counters) -> &Traffic,
+}
+
+/// The store's.
+pub(super) const STORE: Kind = Kind {
+    of: "the store",
+    preface: PEER_PREFACE,
+    packet_max: dht::PACKET_MAX_BYTES,
+    traffic: |counters| &counters.store,
+};
+
+/// The shared folder's.
+pub(super) const FILES: Kind = Kind {
+    of: "the folder",
+    preface: FILES_PREFACE,
+    packet_max: folder::FILES_PACKET_MAX_BYTES,
+    traffic: |counters| &counters.files,
+};
+
+/// Whose lines they are: who hears what comes in, and is asked what goes out. Cheap to clone.
+pub(super) trait Hub: Clone + Send + Sync + 'static {
+    /// What goes over its lines.
+    type Packet: Serialize + DeserializeOwned + Send + 'static;
+
+    /// What its lines need.
+    fn wiring(&self) -> &Arc<Wiring>;
+
+    /// Enters the table of its lines, for a moment.
+    fn peers<T>(&self, act: impl FnOnce(&mut Peers) -> T) -> T;
+
+    /// Somebody dialled, and has said who.
+    fn accepted(&self, hello: Hello, stream: TcpStream, permit: OwnedSemaphorePermit);
+
+    /// Packets came in over a line. False if it has been given up.
+    fn received(
+        &self,
+        id: u64,
+        from: &NodeName,
+        packets: &mut Vec<Self::Packet>,
+        is_partial: bool,
+        goodbye: bool,
+    ) -> bool;
+
+    /// A line's task has ended.
+    fn ended(&self, id: u64, goodbye: bool);
+
+    /// Whether a packet may be lost when its line is crowded, rather than the line be closed.
+    fn may_be_lost(_packet: &Self::Packet) -> bool {
+        false
+    }
+
+    /// About how many bytes a large packet takes, so that room for it is made once; 0 for a small one.
+    fn weight(_packet: &Self::Packet) -> usize {
+        0
+    }
+}
+
+/// The buffer that all lines of a node read into.
+#[derive(Debug, Clone)]
+pub(super) struct Scratch(Arc<Mutex<Vec<u8>>>);
+
+impl Scratch {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Mutex::new(vec![0; READ_BYTES])))
+    }
+
+    /// Not to be held over an await.
+    fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// What every line needs.
 #[derive(Debug)]
 pub(super) struct Wiring {
+    pub(super) kind: Kind,
     pub(super) me: Hello,
     pub(super) codec: Codec,
     pub(super) limits: Arc<Limits>,
     pub(super) counters: Arc<Counters>,
     pub(super) faults: Watched,
     pub(super) clock: Clock,
+    pub(super) scratch: Scratch,
+}
+
+impl Wiring {
+    /// What lines of this kind carried.
+    pub(super) fn traffic(&self) -> &Traffic {
+        (self.kind.traffic)(&self.counters)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,7 +210,7 @@ pub(super) enum Next {
     Close,
 }
 
-/// Every connection there is, and where members are reached. Belongs to [`Keys`].
+/// Every connection of one kind, and where members are reached. Belongs to a [`Hub`].
 #[derive(Debug)]
 pub(super) struct Peers {
     wiring: Arc<Wiring>,
@@ -157,16 +253,16 @@ impl Peers {
         !ids.is_empty()
     }
 
-    /// It is no member any more. Lines stay: it may be alive after all, and what it says is for the store to judge.
+    /// It is no member any more. Lines stay: it may be alive after all, and what it says is for the hub to judge.
     pub(super) fn forget(&mut self, peer: &NodeName) {
         self.book.remove(peer);
     }
 
     /// Hands over a packet; false if the peer cannot be reached: nobody knows where, or it reads nothing.
-    pub(super) fn send(&mut self, keys: &Keys, to: &NodeName, packet: &Packet) -> bool {
+    pub(super) fn send<H: Hub>(&mut self, hub: &H, to: &NodeName, packet: &H::Packet) -> bool {
         let id = match self.chosen.get(to) {
             Some(id) => *id,
-            None => match self.dial(keys, to) {
+            None => match self.dial(hub, to) {
                 Some(id) => id,
                 None => return false,
             },
@@ -176,7 +272,13 @@ impl Peers {
         let Some(line) = self.lines.get_mut(&id) else { return false };
         let was_empty = line.ready.is_empty() && line.paced.is_empty();
         let before = line.ready.len() + line.paced_bytes;
+        let room = wiring.limits.peer_queue_bytes;
+        if before + H::weight(packet) > room && H::may_be_lost(packet) {
+            wiring.traffic().packets_dropped.add(1);
+            return true;
+        }
         if line.paced.is_empty() && wiring.faults.borrow().is_calm() {
+            line.ready.reserve(H::weight(packet));
             wiring.codec.encode_frame_onto(packet, &mut line.ready);
         } else {
             let frame = wiring.codec.encode_frame(packet);
@@ -187,9 +289,10 @@ impl Peers {
             line.paced.push_back((due, frame));
         }
         let after = line.ready.len() + line.paced_bytes;
-        if after > wiring.limits.peer_queue_bytes {
-            wiring.counters.peers_overflowed.add(1);
-            tracing::warn!(node = %wiring.me.name, peer = %to, "a connection's queue was full; the connection is closed");
+        if after > room {
+            wiring.traffic().overflowed.add(1);
+            let of = wiring.kind.of;
+            tracing::warn!(node = %wiring.me.name, peer = %to, "a connection of {of} had a full queue and is closed");
             self.drop_line(id);
             return false;
         }
@@ -197,26 +300,24 @@ impl Peers {
         if was_empty {
             line.wake.notify_one();
         }
-        wiring.counters.packets_out.add(1);
-        wiring.counters.packet_bytes_out.add(after - before);
+        wiring.traffic().packets_out.add(1);
+        wiring.traffic().bytes_out.add(after - before);
         true
     }
 
-    fn dial(&mut self, keys: &Keys, peer: &NodeName) -> Option<u64> {
+    fn dial<H: Hub>(&mut self, hub: &H, peer: &NodeName) -> Option<u64> {
         let (addr, epoch) = *self.book.get(peer)?;
         self.make_room();
-        self.wiring.counters.peers_dialled.add(1);
-        Some(
-            self.begin(peer, Stage::Dialling, |id, wake| line::dial(keys.clone(), id, wake, peer.clone(), addr, epoch)),
-        )
+        self.wiring.traffic().dialled.add(1);
+        Some(self.begin(peer, Stage::Dialling, |id, wake| line::dial(hub.clone(), id, wake, peer.clone(), addr, epoch)))
     }
 
     /// Somebody dialled us. Dropping the stream refuses.
-    pub(super) fn accept(&mut self, keys: &Keys, hello: Hello, stream: TcpStream, permit: OwnedSemaphorePermit) {
+    pub(super) fn accept<H: Hub>(&mut self, hub: &H, hello: Hello, stream: TcpStream, permit: OwnedSemaphorePermit) {
         let Hello { name: peer, epoch } = hello;
         let known = self.book.get(&peer).map(|(_, epoch)| *epoch);
         if peer == self.wiring.me.name || known.is_some_and(|known| epoch < known) {
-            self.wiring.counters.peers_refused.add(1);
+            self.wiring.traffic().refused.add(1);
             return;
         }
         let same = |line: &&u64| self.lines[*line].peer == peer && matches!(self.lines[*line].stage, Stage::Up(_));
@@ -228,7 +329,7 @@ impl Peers {
         }
         let greeting = self.wiring.codec.encode_frame(&self.wiring.me);
         let id = self.begin(&peer, Stage::Up(epoch), |id, wake| {
-            line::accepted(keys.clone(), id, wake, peer.clone(), stream, permit)
+            line::accepted(hub.clone(), id, wake, peer.clone(), stream, permit)
         });
         if let Some(line) = self.lines.get_mut(&id) {
             line.ready = greeting;
@@ -332,7 +433,7 @@ impl Peers {
         let line = self.lines.remove(&id)?;
         self.choose_another(&line.peer, id);
         if line.stage == Stage::Dialling {
-            self.wiring.counters.peers_failed.add(1);
+            self.wiring.traffic().failed.add(1);
         }
         (!goodbye || line.has_waiting()).then_some(line.peer)
     }

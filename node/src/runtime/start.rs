@@ -21,10 +21,12 @@ use super::{
     command::Door,
     disk::{self, DiskError},
     faults::Faults,
+    folder::{self, DiskTrouble, Folder},
     http::{Front, Surface, events::Readers},
     join::{self, Join},
     keys::{self, Keys},
-    keystore::{Keystore, Outcomes},
+    keystore::Keystore,
+    lan::Lan,
     link::Links,
     listener::{self, House, ListenError},
     messages::MessageLog,
@@ -51,6 +53,9 @@ pub enum StartError {
     /// The data folder.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// The shared folder.
+    #[error(transparent)]
+    Folder(#[from] DiskTrouble),
     /// The port.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -62,6 +67,13 @@ impl StartError {
     pub fn hint(&self) -> String {
         match self {
             StartError::Disk(error) => error.hint(),
+            StartError::Folder(DiskTrouble::Unusable { path, .. }) => format!(
+                "give it to this user (`chown $(id -u) {}`) or choose another with `--sync DIR`",
+                path.display()
+            ),
+            StartError::Folder(DiskTrouble::Taken { .. }) => {
+                "stop that node, or give this one its own folder with `--sync DIR`".to_owned()
+            }
             StartError::Listen(_) => {
                 "choose another with `--port` and `--bind`; `--port 0` takes a free one".to_owned()
             }
@@ -115,7 +127,7 @@ impl Drop for NodeHandle {
 /// Starts a node within the current tokio runtime.
 ///
 /// # Errors
-/// [`StartError`] when the data folder or the port is not to be had; a retry helps once that is mended.
+/// [`StartError`] when the data folder, the shared folder or the port is not to be had; a retry helps once that is mended.
 pub async fn start(settings: Settings) -> Result<NodeHandle, StartError> {
     // A file that may not grow is to be an error of the write, not the end of the process: caught, the signal does nothing.
     let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
@@ -137,7 +149,7 @@ pub async fn start(settings: Settings) -> Result<NodeHandle, StartError> {
     let (id, epoch) = (identity.id, identity.epoch);
     tracing::info!(node = %me.name, %id, "listening on {}:{port}, reached at {addr}", settings.bind);
 
-    let node = assemble(clock, settings, identity, me.clone(), tcp, udp);
+    let node = assemble(clock, settings, identity, me.clone(), tcp, udp)?;
     let (stop, stopped) = oneshot::channel();
     let task = tokio::spawn(node.run(stopped));
     Ok(NodeHandle { name: me.name, id, epoch, addr, stop: Some(stop), task })
@@ -150,24 +162,22 @@ fn assemble(
     me: membership::Identity,
     tcp: tokio::net::TcpListener,
     udp: tokio::net::UdpSocket,
-) -> Node {
+) -> Result<Node, StartError> {
     let settings = Arc::new(settings);
-    let limits = Arc::new(settings.limits.clone());
-    let counters = Arc::new(Counters::default());
+    let (limits, counters) = (Arc::new(settings.limits.clone()), Arc::<Counters>::default());
     let mut rng = StdRng::from_rng(&mut rand::rng());
     let codec = Codec::between_nodes(&settings.network, settings.secret.as_deref(), settings.dht.vnodes);
-    let hello = Hello { name: me.name.clone(), epoch: me.epoch };
-    let faults = Faults::none(me.name.clone());
+    let (hello, faults) = (Hello { name: me.name.clone(), epoch: me.epoch }, Faults::none(me.name.clone()));
     let links = Links::new(hello.clone(), codec.clone(), limits.clone(), counters.clone(), faults.watch());
     let (door, commands) = Door::new();
     let (heard_in, heard) = mpsc::channel(limits.heard_queue);
-    let (live, live_seen) = watch::channel(0);
-    let (closing, closing_seen) = watch::channel(false);
+    let ((live, live_seen), (closing, closing_seen)) = (watch::channel(0), watch::channel(false));
     let own_url = url(&me.name, me.addr);
-
-    let who = (me.name.clone(), identity.id, own_url.clone());
     let caller = Caller { me: me.name.clone(), faults: faults.watch() };
-    let wiring = peers::Wiring {
+    let scratch = peers::Scratch::new();
+    let wiring = |kind| peers::Wiring {
+        kind,
+        scratch: scratch.clone(),
         me: hello.clone(),
         codec: codec.clone(),
         limits: limits.clone(),
@@ -175,12 +185,16 @@ fn assemble(
         faults: faults.watch(),
         clock,
     };
-    let (keys, outcomes) = open_store(wiring, &settings, identity.folder.as_deref(), rng.random());
-    let surface = Surface::new(who, door.clone(), heard_in, caller.clone(), keys.clone(), settings.dht.n);
-    let (mut listener, mut tasks, mut telemetry) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
-    listener.spawn(listener::serve(tcp, House::new(Front::new(surface), links.wiring(), keys.clone()), closing_seen));
-    tasks.spawn(keys.clone().drive());
-    tasks.spawn(keys.clone().hear_disk(outcomes));
+    let (mut listener, mut tasks) = (JoinSet::new(), JoinSet::new());
+    let store = wiring(peers::STORE);
+    tasks.spawn(Lan::new(settings.clone(), &store, me.addr.port(), door.clone(), rng.random()).run());
+    let keys = open_store(store, &settings, identity.folder.as_deref(), rng.random(), &mut tasks);
+    let folder = open_folder(wiring(peers::FILES), &settings, rng.random(), &mut tasks)?;
+    let who = (me.name.clone(), identity.id, own_url.clone());
+    let surface =
+        Surface::new(who, door.clone(), heard_in, caller.clone(), keys.clone(), folder.clone(), settings.dht.n);
+    let house = House::new(Front::new(surface), links.wiring(), keys.clone(), folder.clone());
+    listener.spawn(listener::serve(tcp, house, closing_seen));
     tasks.spawn(join::contacts(door.clone(), heard));
     let join = Join {
         door: door.clone(),
@@ -193,17 +207,15 @@ fn assemble(
         rng: StdRng::from_rng(&mut rng),
     };
     tasks.spawn(join.run());
-    if let Some(gateway) = settings.gateway.clone() {
-        let (rng, codec) = (StdRng::from_rng(&mut rng), Codec::new(&settings.network, settings.secret.as_deref()));
-        telemetry.spawn(telemetry::Link { gateway, me: hello, codec, door, rng }.run());
-    }
-    Node {
+    let telemetry = report_to_gateway(&settings, hello, door, StdRng::from_rng(&mut rng));
+    Ok(Node {
         clock,
         id: identity.id,
         membership: membership::State::new(me.clone(), settings.membership.clone(), rng.random()),
         broadcast: broadcast::State::new(me.name.clone(), me.epoch, settings.broadcast.clone(), rng.random()),
         me,
         keys: keys::Owner(keys),
+        folder: folder.map(folder::Owner),
         codec,
         udp,
         links,
@@ -230,11 +242,41 @@ fn assemble(
         telemetry,
         settings,
         _identity: identity,
-    }
+    })
 }
 
-/// The store with what the data folder holds of it, and what its disk will say.
-fn open_store(wiring: peers::Wiring, settings: &Settings, folder: Option<&Path>, seed: u64) -> (Keys, Outcomes) {
+/// The shared folder, if the node has one, and its tasks.
+fn open_folder(
+    wiring: peers::Wiring,
+    settings: &Settings,
+    seed: u64,
+    tasks: &mut JoinSet<()>,
+) -> Result<Option<Folder>, StartError> {
+    let Some(path) = settings.sync.path() else { return Ok(None) };
+    let (folder, outcomes) = Folder::open(path, wiring, settings.folder.clone(), seed)?;
+    tasks.spawn(folder.clone().drive());
+    tasks.spawn(folder.clone().hear(outcomes));
+    Ok(Some(folder))
+}
+
+/// The task that reports to the gateway, if there is one.
+fn report_to_gateway(settings: &Settings, me: Hello, door: Door, rng: StdRng) -> JoinSet<()> {
+    let mut telemetry = JoinSet::new();
+    if let Some(gateway) = settings.gateway.clone() {
+        let codec = Codec::new(&settings.network, settings.secret.as_deref());
+        telemetry.spawn(telemetry::Link { gateway, me, codec, door, rng }.run());
+    }
+    telemetry
+}
+
+/// The store with what the data folder holds of it, and its tasks.
+fn open_store(
+    wiring: peers::Wiring,
+    settings: &Settings,
+    folder: Option<&Path>,
+    seed: u64,
+    tasks: &mut JoinSet<()>,
+) -> Keys {
     let Hello { name, epoch } = wiring.me.clone();
     let (keystore, outcomes, held) = Keystore::open(folder, &name);
     let alone = settings.bootstrap.is_none() && settings.peers.is_empty();
@@ -243,7 +285,10 @@ fn open_store(wiring: peers::Wiring, settings: &Settings, folder: Option<&Path>,
         Some(held) => dht::State::new(name, epoch, config, seed, held),
         None => dht::State::broken(name, epoch, config, seed),
     };
-    (Keys::new(wiring, store, keystore), outcomes)
+    let keys = Keys::new(wiring, store, keystore);
+    tasks.spawn(keys.clone().drive());
+    tasks.spawn(keys.clone().hear_disk(outcomes));
+    keys
 }
 
 /// The whole life of a node's process: settings, log, one thread, and a polite end on SIGTERM or SIGINT. The exit code is

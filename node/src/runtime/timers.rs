@@ -8,7 +8,7 @@ use std::{
     collections::BinaryHeap,
 };
 
-use crate::{broadcast, dht, membership, time::Millis};
+use crate::{broadcast, dht, folder, membership, time::Millis};
 
 /// Whom a timer wakes, and what for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,10 +19,14 @@ pub(super) enum Wake {
     Broadcast(broadcast::Timer),
     /// The store.
     Dht(dht::Timer),
-    /// The store's connections are looked at: who is idle, who is stuck.
+    /// The shared folder.
+    Folder(folder::Timer),
+    /// Connections of the store, or of the folder, are looked at: who is idle, who is stuck.
     Peers,
     /// What is new in the store is due to be reported.
     Keys,
+    /// What is new in the folder is.
+    FolderNews,
     /// A view that changed is due to be reported.
     View,
     /// Overlay links that changed are due to be reported.

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use p2pnet_node::{NodeHandle, start};
-use p2pnet_shared::wire::{Codec, LINK_PREFACE};
+use p2pnet_node::{NodeHandle, config::SyncFolder, start};
+use p2pnet_shared::wire::{Codec, FILES_PREFACE, LINK_PREFACE};
 use proptest::{collection::vec, prelude::*};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use crate::{
-    hostile::{self, harm::harm, memory::Mark, values},
+    hostile::{self, files, harm::harm, memory::Mark, values},
     support,
 };
 
@@ -26,12 +26,15 @@ struct Victim {
     runtime: Runtime,
     node: NodeHandle,
     codec: Codec,
+    disk: tempfile::TempDir,
 }
 
 impl Victim {
     fn new(test: &str, secret: Option<&str>) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let mut settings = support::settings(test, "node1");
+        let disk = tempfile::tempdir().expect("a folder");
+        settings.sync = SyncFolder::Required(disk.path().join("sync"));
         settings.secret = secret.map(str::to_owned);
         settings.limits.header_timeout = Duration::from_millis(100);
         settings.limits.body_timeout = Duration::from_millis(100);
@@ -39,16 +42,23 @@ impl Victim {
         settings.limits.dial_timeout = Duration::from_millis(100);
         let codec = Codec::new(&settings.network, secret);
         let node = runtime.block_on(start(settings)).expect("a node");
-        Self { runtime, node, codec }
+        Self { runtime, node, codec, disk }
     }
 
     /// Sends bytes on one connection and reads until the node closes it; the most memory held meanwhile.
     fn takes(&self, bytes: &[u8]) -> (Vec<u8>, usize) {
+        self.exchange(bytes, true)
+    }
+
+    /// The same, with or without saying that nothing more will be said.
+    fn exchange(&self, bytes: &[u8], ends: bool) -> (Vec<u8>, usize) {
         let memory = Mark::set();
         let reply = self.runtime.block_on(async {
             let mut stream = TcpStream::connect(self.node.addr).await.expect("it listens");
             let _ = stream.write_all(bytes).await;
-            let _ = stream.shutdown().await;
+            if ends {
+                let _ = stream.shutdown().await;
+            }
             let mut reply = Vec::new();
             let read = timeout(support::DEADLINE, stream.read_to_end(&mut reply)).await;
             read.expect("the node closes in time").ok();
@@ -180,6 +190,68 @@ fn hurt_links() {
         outcome.unwrap_or_else(|error| panic!("{error}"));
         assert!(victim.is_well());
     }
+}
+
+#[test]
+fn hurt_packets_of_the_folder() {
+    for secret in [None, Some("s3cret")] {
+        let victim = Victim::new("hurt-files", secret);
+        std::fs::write(victim.disk.path().join("canary"), "here").expect("a file");
+        let mut runner = proptest::test_runner::TestRunner::new(hostile::config(60));
+        let codec = victim.codec.clone();
+        let said = (values::hello(), vec(files::message(), 0..6), vec(harm(), 0..6));
+        let said = said.prop_map(move |(hello, messages, harms)| {
+            let mut bytes = FILES_PREFACE.to_vec();
+            bytes.extend(codec.encode_frame(&hello));
+            messages.iter().for_each(|message| bytes.extend(codec.encode_frame(message)));
+            harms.iter().for_each(|harm| harm.to(&mut bytes));
+            bytes
+        });
+        let outcome = runner.run(&said, |bytes| {
+            let (_, held) = victim.takes(&bytes);
+            prop_assert!(held <= 256 * bytes.len() + CONNECTION_BYTES, "{} held for {} bytes", held, bytes.len());
+            Ok(())
+        });
+        outcome.unwrap_or_else(|error| panic!("{error}"));
+        assert!(victim.is_well());
+        let mut beside: Vec<_> = std::fs::read_dir(victim.disk.path())
+            .expect("there")
+            .map(|entry| entry.expect("read").file_name())
+            .collect();
+        beside.sort();
+        assert_eq!(beside, ["canary", "sync"], "nothing outside the folder");
+    }
+}
+
+#[test]
+fn hurt_uploads() {
+    let victim = Victim::new("hurt-uploads", None);
+    let mut runner = proptest::test_runner::TestRunner::new(hostile::config(60));
+    let form = (files::path(), vec(any::<u8>(), 0..2_000)).prop_map(|(path, contents)| {
+        let head = format!("--XX\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{path}\"\r\n\r\n");
+        [head.as_bytes(), &contents, b"\r\n--XX--\r\n"].concat()
+    });
+    let said = (form, vec(harm(), 0..6)).prop_map(|(mut body, harms)| {
+        harms.iter().for_each(|harm| harm.to(&mut body));
+        body
+    });
+    let outcome = runner.run(&said, |body| {
+        let length = body.len();
+        let kind = "multipart/form-data; boundary=XX";
+        let head = format!(
+            "POST /upload HTTP/1.1\r\nhost: x\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+        );
+        // A connection that is half closed counts as given up, and nothing is answered to what takes a moment.
+        let (reply, held) = victim.exchange(&[head.as_bytes(), &body].concat(), false);
+        prop_assert!(held <= 64 * length + CONNECTION_BYTES, "{} held for {}", held, length);
+        let status = String::from_utf8_lossy(&reply).chars().skip(9).take(3).collect::<String>();
+        prop_assert!(["201", "202", "400", "409", "413"].contains(&status.as_str()), "{}", status);
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("{error}"));
+    assert!(victim.is_well());
+    let uploads = std::fs::read_dir(victim.disk.path().join("sync/.p2pnet/uploads")).expect("there").count();
+    assert_eq!(uploads, 0, "nothing is left behind");
 }
 
 #[test]

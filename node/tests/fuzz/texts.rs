@@ -48,13 +48,16 @@ proptest! {
     fn settings_that_were_hurt(
         (name, port, bind) in (setting(), setting(), setting()),
         (bootstrap, peers, network) in (setting(), setting(), setting()),
-        (secret, gateway, push, vnodes) in (setting(), setting(), setting(), setting()),
+        (secret, gateway, push) in (setting(), setting(), setting()),
+        (vnodes, lan, egress) in (setting(), setting(), setting()),
     ) {
-        let given = [&name, &port, &bind, &bootstrap, &peers, &network, &secret, &gateway, &push, &vnodes];
+        let given =
+            [&name, &port, &bind, &bootstrap, &peers, &network, &secret, &gateway, &push, &vnodes, &lan, &egress];
         let length: usize = given.iter().filter_map(|text| text.as_ref()).map(String::len).sum();
-        let data = None;
-        let options =
-            NodeOptions { name, port, bind, bootstrap, peers, network, data, secret, push, gateway, vnodes };
+        let (data, sync) = (None, None);
+        let options = NodeOptions {
+            name, port, bind, bootstrap, peers, network, data, sync, egress, secret, push, gateway, vnodes, lan,
+        };
         let (checked, held) = peak(|| Settings::try_from(options));
         prop_assert!(held <= 64 * length + 16 * 1_024, "{} bytes held for {}", held, length);
         match checked {

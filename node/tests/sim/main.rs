@@ -12,6 +12,7 @@
 //! store.rs, pipes.rs, disks.rs, users.rs   the store of each node, its connections, its disk, and who asks it
 //! keeper.rs              what must hold of copies on disks; keeper_checks.rs: it can fail
 //! keyed.rs, keys*.rs     scenarios of the store; keys_campaign.rs its campaign
+//! folder.rs, folder/      the shared folder's engine, in a simulation of its own
 //! large.rs, thousands.rs ten thousand nodes on one table
 //! start.rs, kill.rs, faults.rs, broadcast.rs   scenarios
 //! ```
@@ -29,6 +30,7 @@ mod counters;
 mod disks;
 mod effects;
 mod faults;
+mod folder;
 mod heap;
 mod invariants;
 mod keeper;

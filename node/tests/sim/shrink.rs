@@ -1,11 +1,9 @@
 //! The shortest schedule that still fails: halves are left out first, then ever smaller parts, then single faults
 //! (ddmin, Zeller 2002).
 
-use crate::schedule::Schedule;
-
 /// A part of `schedule` that `fails`, as short as was found within `tries` runs.
-pub(crate) fn shrink(schedule: &Schedule, mut tries: usize, mut fails: impl FnMut(&Schedule) -> bool) -> Schedule {
-    let mut shortest = schedule.clone();
+pub(crate) fn shrink<T: Clone>(schedule: &[T], mut tries: usize, mut fails: impl FnMut(&Vec<T>) -> bool) -> Vec<T> {
+    let mut shortest = schedule.to_vec();
     let mut part = shortest.len().div_ceil(2);
     while part > 0 && !shortest.is_empty() {
         let mut from = 0;
@@ -13,7 +11,7 @@ pub(crate) fn shrink(schedule: &Schedule, mut tries: usize, mut fails: impl FnMu
         while from < shortest.len() && tries > 0 {
             tries -= 1;
             let until = (from + part).min(shortest.len());
-            let without: Schedule = shortest[..from].iter().chain(&shortest[until..]).cloned().collect();
+            let without: Vec<T> = shortest[..from].iter().chain(&shortest[until..]).cloned().collect();
             if fails(&without) {
                 shortest = without;
                 shorter = true;
@@ -35,7 +33,7 @@ pub(crate) fn shrink(schedule: &Schedule, mut tries: usize, mut fails: impl FnMu
 
 #[test]
 fn two_faults_that_fail_together_are_found_among_forty() {
-    use crate::schedule::Fault;
+    use crate::schedule::{Fault, Schedule};
     let schedule: Schedule = (0..40).map(|at| (at, Fault::Crash { node: at as usize })).collect();
     let mut runs = 0;
     let shortest = shrink(&schedule, 200, |tried| {

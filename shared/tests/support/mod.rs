@@ -2,6 +2,7 @@
 //! values of every type that comes over a wire. Each test binary takes it in with `#[path]`; it is no library.
 #![allow(dead_code, unreachable_pub, unused_imports, reason = "each test binary uses its part")]
 
+pub mod files;
 pub mod harm;
 pub mod keys;
 pub mod memory;

@@ -9,6 +9,7 @@ use p2pnet_shared::{
     wire::{
         Hello,
         broadcast::{Broadcast, Contact, Frame, Life, Mark, MarksPurpose, Via},
+        lan::Beacon,
         membership::{Claim, Datagram, Message, Status},
     },
 };
@@ -64,6 +65,12 @@ pub fn status() -> BoxedStrategy<Status> {
 
 pub fn hello() -> BoxedStrategy<Hello> {
     (name(), epoch()).prop_map(|(name, epoch)| Hello { name, epoch }).boxed()
+}
+
+pub fn beacon() -> BoxedStrategy<Beacon> {
+    (name(), epoch(), any::<(u16, bool)>())
+        .prop_map(|(name, epoch, (port, answer))| Beacon { name, epoch, port, answer })
+        .boxed()
 }
 
 pub fn claim() -> BoxedStrategy<Claim> {
@@ -261,6 +268,8 @@ pub fn feed_line() -> BoxedStrategy<FeedLine> {
     prop_oneof![
         12 => (name(), report()).prop_map(|(node, report)| FeedLine::Report { node, report }),
         1 => (name(), at()).prop_map(|(node, at)| FeedLine::Lost { node, at }),
+        1 => (option::of(at()), option::of(at()))
+            .prop_map(|(written_at, whole_at)| FeedLine::KeyTimes { written_at, whole_at }),
         1 => Just(FeedLine::CaughtUp),
         1 => Just(FeedLine::Overrun),
         1 => Just(FeedLine::Idle),

@@ -9,6 +9,7 @@ use p2pnet::cluster::PUBLISH_UP_TO;
 use crate::{
     bare, broadcast,
     figure::{Figure, Target},
+    files::FilesPart,
     kill,
     kv::Part,
     rest,
@@ -50,6 +51,8 @@ pub(crate) enum Word {
     Large,
     /// The key-value store.
     Kv,
+    /// The shared folder.
+    Files,
 }
 
 /// What is measured when nothing is named: minutes, not hours.
@@ -67,6 +70,9 @@ pub(crate) struct Options {
     /// Which parts of `kv`; all without any.
     #[arg(long, value_enum, value_delimiter = ',')]
     pub(crate) part: Vec<Part>,
+    /// Which parts of `files`; all without any.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub(crate) files_part: Vec<FilesPart>,
     /// How often each figure is measured.
     #[arg(long, default_value_t = 5)]
     pub(crate) runs: u32,
@@ -87,18 +93,27 @@ pub(crate) struct Options {
     bench: bool,
 }
 
-/// One invocation.
+/// One invocation. Dropped when a measurement gave up as well: nobody waits then for what it still had under way.
 pub(crate) struct Bench {
     /// As asked.
     pub(crate) options: Options,
-    runtime: tokio::runtime::Runtime,
+    /// `None` once it is dropped.
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Bench {
     /// Ready to measure.
     pub(crate) fn new(options: Options) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        Self { options, runtime: runtime.expect("a runtime") }
+        Self { options, runtime: Some(runtime.expect("a runtime")) }
     }
 
     /// Whether `word` was asked for.
@@ -134,7 +149,7 @@ impl Bench {
 
     /// Runs something to its end.
     pub(crate) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
-        self.runtime.block_on(work)
+        self.runtime.as_ref().expect("it is there until it is dropped").block_on(work)
     }
 
     /// A network's name, ports and folders for one round with `nodes` nodes.
@@ -165,10 +180,16 @@ impl Bench {
 
     /// `start-network`, as a user has it, to its end, and on until all agree.
     pub(crate) fn start(&self, lab: &Lab, nodes: u32) -> Running {
+        self.start_with(lab, nodes, &[])
+    }
+
+    /// The same with more arguments.
+    pub(crate) fn start_with(&self, lab: &Lab, nodes: u32, more: &[&str]) -> Running {
         let patience = Duration::from_secs(120 + u64::from(nodes) / 2);
         let mut args = lab.start_args(nodes);
         *args.last_mut().expect("the last is how long to wait") = patience.as_secs().max(240).to_string();
-        let output = lab.command().args(&args).args(["--network", &lab.network]).output().expect("p2pnet runs");
+        let output =
+            lab.command().args(&args).args(more).args(["--network", &lab.network]).output().expect("p2pnet runs");
         assert!(output.status.success(), "{}", text(&output));
         self.block_on(async {
             let mut running = Running::attach(lab, patience).await;

@@ -99,7 +99,7 @@ pub(crate) async fn kill(running: &mut Running, lab: &Lab, victims: &[NodeName])
     // Stamped before the engine is asked, so that times are never flattered.
     let asked_at = now();
     let killed = cluster.stop_nodes(victims, p2pnet::verb::Signal::Kill);
-    running.during(&mut survivors, killed).await.expect("nodes can be killed");
+    running.during("the engine kills", &mut survivors, killed).await.expect("nodes can be killed");
     running.until_seeing("every survivor knows", &mut survivors, |survivors, _, _| survivors.all_know()).await;
     let ended_at: Option<UnixMillis> = end.map(|end| end.join().expect("killed processes end"));
     let killed = Killed {

@@ -111,7 +111,7 @@ pub(crate) fn measure_half(bench: &Bench) {
                 eprintln!("half: the engine kills them, a few at a time: their processes cannot be reached from here");
                 let cluster = running.cluster.clone();
                 let kill = cluster.stop_nodes(&killed, Signal::Kill);
-                running.during(&mut books, kill).await.expect("nodes can be killed");
+                running.during("the engine kills", &mut books, kill).await.expect("nodes can be killed");
             }
             let ids = send_from(&mut running, &mut books, &origins(&survivors, run)).await;
             let audience = survivors.into_iter().collect();
@@ -142,7 +142,7 @@ async fn send_from(running: &mut Running, witness: &mut impl Witness, origins: &
     for (number, origin) in origins.iter().enumerate() {
         let cluster = running.cluster.clone();
         let text = format!("pear {number}");
-        ids.push(running.during(witness, send(&cluster, origin.clone(), &text)).await);
+        ids.push(running.during("a message is accepted", witness, send(&cluster, origin.clone(), &text)).await);
     }
     ids
 }

@@ -23,6 +23,8 @@
 //! large      1,000 nodes (--nodes): start, memory, processor time, one kill
 //! kv         the store: requests a second and their times, beside an empty server and etcd; kill → all copies are back;
 //!            keys lost; balance; what moves; memory (all parts, or --part alone,ten …)
+//! files      the folder: time until all nodes have all files, beside Syncthing, rsync and cp; one file to a hundred nodes with a
+//!            cap on what each sends; memory (all parts, or --files-part union,swarm …)
 //! ```
 //! Every time is taken so that it cannot be flattered: a kill is stamped before the engine is asked, a start begins before
 //! the first call, and a survivor's or receiver's own wall clock is on the same host.
@@ -32,7 +34,7 @@
 //! running.rs    a network that runs, folded as we wait      processes.rs  what the kernel says of its processes
 //! survivors.rs, journal.rs, ledger.rs   who saw a death, what was said of whom, who has which message
 //! supervisor.rs nothing stays, however it ends              debian.rs     programs to compare with
-//! kv/           the load generator, and the store's figures one file a word else, or two that share an idea
+//! kv/, files/   the store's and the folder's figures     else one file a word, or two that share an idea
 //! ```
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
@@ -43,6 +45,7 @@ mod broadcast;
 mod calibrate;
 mod debian;
 mod figure;
+mod files;
 mod hog;
 mod journal;
 mod keys;
@@ -82,7 +85,7 @@ fn main() -> ExitCode {
     if [Word::Start, Word::Kill, Word::Broadcast, Word::Rest].into_iter().any(|word| bench.wants(word)) {
         bench.rounds();
     }
-    let others: [(Word, Measure); 11] = [
+    let others: [(Word, Measure); 12] = [
         (Word::Keys, keys::measure),
         (Word::Serf, serf::measure),
         (Word::Hog, hog::measure),
@@ -94,6 +97,7 @@ fn main() -> ExitCode {
         (Word::Idle, hog::measure_idle),
         (Word::Large, large::measure),
         (Word::Kv, kv::measure),
+        (Word::Files, files::measure),
     ];
     for (word, measure) in others {
         if bench.wants(word) {

@@ -66,10 +66,10 @@ async fn sleep_through(
     pause: Duration,
 ) -> Instant {
     let cluster = running.cluster.clone();
-    running.during(journals, cluster.pause_nodes(chosen)).await.expect("nodes can be paused");
+    running.during("nodes are paused", journals, cluster.pause_nodes(chosen)).await.expect("nodes can be paused");
     running.rest(journals, pause).await;
     // Stamped before the engine is asked, so that times are never flattered.
     let asked_at = Instant::now();
-    running.during(journals, cluster.resume_nodes(chosen)).await.expect("paused nodes can go on");
+    running.during("nodes go on", journals, cluster.resume_nodes(chosen)).await.expect("paused nodes can go on");
     asked_at
 }

@@ -20,10 +20,18 @@ use crate::support::Lab;
 /// a kill before that is seen late, and a hogged core says nothing.
 pub(crate) const WARM_UP: Duration = Duration::from_secs(20);
 
+/// Observations folded between two looks at what is waited for and at the clock.
+const FOLDED_AT_ONCE: usize = 1_024;
+
 /// Sees every observation on its way into the fold.
 pub(crate) trait Witness {
     /// Takes in one.
     fn observe(&mut self, observation: &Observation);
+
+    /// What it still looks for, to be told when that does not come in time; empty when there is nothing to say.
+    fn lacks(&self) -> String {
+        String::new()
+    }
 }
 
 /// Nobody looks on.
@@ -35,12 +43,21 @@ impl<W: Witness> Witness for &mut W {
     fn observe(&mut self, observation: &Observation) {
         W::observe(self, observation);
     }
+
+    fn lacks(&self) -> String {
+        W::lacks(self)
+    }
 }
 
 impl<A: Witness, B: Witness> Witness for (A, B) {
     fn observe(&mut self, observation: &Observation) {
         self.0.observe(observation);
         self.1.observe(observation);
+    }
+
+    fn lacks(&self) -> String {
+        let both = [self.0.lacks(), self.1.lacks()];
+        both.into_iter().filter(|lacks| !lacks.is_empty()).collect::<Vec<_>>().join("; ")
     }
 }
 
@@ -65,7 +82,28 @@ impl Running {
     }
 
     /// Folds observations until `work` is done: what happens meanwhile waits in no queue.
-    pub(crate) async fn during<T>(&mut self, witness: &mut impl Witness, work: impl Future<Output = T>) -> T {
+    ///
+    /// # Panics
+    /// When it is not done in time; `what` is what was not.
+    pub(crate) async fn during<T>(
+        &mut self,
+        what: &str,
+        witness: &mut impl Witness,
+        work: impl Future<Output = T>,
+    ) -> T {
+        let patience = self.patience;
+        match self.fold_during(witness, tokio::time::timeout(patience, work)).await {
+            Ok(done) => done,
+            Err(_) => self.give_up(what, witness),
+        }
+    }
+
+    /// Folds observations for as long as `stretch`.
+    pub(crate) async fn rest(&mut self, witness: &mut impl Witness, stretch: Duration) {
+        self.fold_during(witness, tokio::time::sleep(stretch)).await;
+    }
+
+    async fn fold_during<T>(&mut self, witness: &mut impl Witness, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         loop {
             tokio::select! {
@@ -73,11 +111,6 @@ impl Running {
                 done = &mut work => return done,
             }
         }
-    }
-
-    /// Folds observations for as long as `stretch`.
-    pub(crate) async fn rest(&mut self, witness: &mut impl Witness, stretch: Duration) {
-        self.during(witness, tokio::time::sleep(stretch)).await;
     }
 
     /// Folds observations until `holds`, at most until `deadline`; whether it came to hold.
@@ -93,7 +126,9 @@ impl Running {
             let waited = tokio::time::timeout(Duration::from_millis(50), self.observations.recv()).await;
             if let Ok(observation) = waited {
                 self.take(observation, witness);
-                while let Ok(observation) = self.observations.try_recv() {
+                // So many and no more: whoever tells faster than we fold is not to keep us from looking at the clock.
+                for _ in 0..FOLDED_AT_ONCE {
+                    let Ok(observation) = self.observations.try_recv() else { break };
                     self.take(Some(observation), witness);
                 }
             }
@@ -116,9 +151,15 @@ impl Running {
         witness: &mut W,
         holds: impl FnMut(&W, &Network, UnixMillis) -> bool,
     ) {
-        let patience = self.patience;
-        let held = self.holds_within(patience, witness, holds).await;
-        assert!(held, "not within {patience:?}: {what}: {:?}", self.network.summary(now()).reason);
+        if !self.holds_within(self.patience, witness, holds).await {
+            self.give_up(what, witness);
+        }
+    }
+
+    /// Ends the measurement because `what` took too long, with what is known of why.
+    fn give_up(&self, what: &str, witness: &impl Witness) -> ! {
+        let (patience, reason) = (self.patience, self.network.summary(now()).reason);
+        panic!("not within {patience:?}: {what}; the network: {reason}; looked for: {}", witness.lacks());
     }
 
     /// Folds observations until every node that is up agrees and no message is outstanding.

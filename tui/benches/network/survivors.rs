@@ -1,4 +1,8 @@
 //! When each survivor learnt of a death, by its own stamp.
+//!
+//! A survivor tells of a death as an event, once. When its link to the gateway starts over, or ours does and a history
+//! follows, the event is in no line any more: what is left of it is the row of a dead member in a snapshot. That counts
+//! as well, with the moment we read it, which is later than the truth and so flatters nobody.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,17 +10,17 @@ use p2pnet::network::Observation;
 use p2pnet_shared::{
     NodeName, UnixMillis,
     telemetry::{FeedLine, MemberEventKind, Report},
+    wire::membership::Status,
 };
 
 use crate::{
     figure::median_of,
-    running::{Witness, ms_between},
+    running::{Witness, ms_between, now},
 };
 
 /// Waits for every survivor to declare every victim dead.
 #[derive(Debug)]
 pub(crate) struct Survivors {
-    victims: BTreeSet<NodeName>,
     /// For each survivor, the victims it still believes alive.
     outstanding: BTreeMap<NodeName, BTreeSet<NodeName>>,
     /// For each survivor that is done, when it made its last declaration.
@@ -49,7 +53,7 @@ impl Survivors {
         let victims: BTreeSet<NodeName> = victims.iter().cloned().collect();
         let others = all.into_iter().filter(|node| !victims.contains(node));
         let outstanding = others.map(|node| (node, victims.clone())).collect();
-        Self { victims, outstanding, done: BTreeMap::new() }
+        Self { outstanding, done: BTreeMap::new() }
     }
 
     /// Whether some survivor knows of every death.
@@ -69,20 +73,41 @@ impl Survivors {
     }
 }
 
+impl Survivors {
+    /// By `at`, `survivor` knew of the end of `victim`.
+    fn note(&mut self, survivor: &NodeName, victim: &NodeName, at: UnixMillis) {
+        let Some(victims) = self.outstanding.get_mut(survivor) else { return };
+        victims.remove(victim);
+        if victims.is_empty() {
+            self.outstanding.remove(survivor);
+            self.done.insert(survivor.clone(), at);
+        }
+    }
+}
+
 impl Witness for Survivors {
     fn observe(&mut self, observation: &Observation) {
-        let Observation::Feed(FeedLine::Report { node, report: Report::Member { event, at } }) = observation else {
-            return;
-        };
-        let gone = matches!(event.kind, MemberEventKind::Died | MemberEventKind::Left);
-        if !gone || !self.victims.contains(&event.row.member) {
-            return;
+        let Observation::Feed(FeedLine::Report { node, report }) = observation else { return };
+        match report {
+            Report::Member { event, at } => {
+                if matches!(event.kind, MemberEventKind::Died | MemberEventKind::Left) {
+                    self.note(node, &event.row.member, *at);
+                }
+            }
+            Report::Snapshot { members, .. } => {
+                for row in members.iter().filter(|row| matches!(row.status, Status::Dead | Status::Left)) {
+                    self.note(node, &row.member, now());
+                }
+            }
+            _ => {}
         }
-        let Some(victims) = self.outstanding.get_mut(node) else { return };
-        victims.remove(&event.row.member);
-        if victims.is_empty() {
-            self.outstanding.remove(node);
-            self.done.insert(node.clone(), *at);
+    }
+
+    fn lacks(&self) -> String {
+        let some = self.outstanding.iter().take(5).map(|(survivor, victims)| format!("{survivor} of {victims:?}"));
+        match self.outstanding.len() {
+            0 => String::new(),
+            many => format!("word of {many} survivors: {}", some.collect::<Vec<_>>().join(", ")),
         }
     }
 }

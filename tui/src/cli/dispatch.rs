@@ -2,13 +2,13 @@
 
 use std::{io::Write, process::ExitCode, time::Duration};
 
-use super::{Cli, Command, Nodes, OneKey, Which};
+use super::{Cli, Command, Folder, Nodes, OneKey, Which};
 use crate::{
     cluster::Cluster,
     doctor,
     failure::Failure,
     fault, gateway,
-    verb::{KeyAct, KeyOrder, Verb},
+    verb::{FileAct, FileOrder, KeyAct, KeyOrder, Target, Verb},
     verbs::{
         self, PROGRESS_MAX,
         launch::{self, Ended, Start},
@@ -27,7 +27,7 @@ pub type Dashboard = fn(Cli) -> Result<(), Failure>;
 pub fn run(cli: Cli, dashboard: Dashboard) -> ExitCode {
     let command = match cli.command {
         None => return finish(dashboard(cli).map(|()| ExitCode::SUCCESS)),
-        Some(Command::Node(options)) => return p2pnet_node::run(options),
+        Some(Command::Node(options)) => return p2pnet_node::run(*options),
         Some(command) => command,
     };
     if let Command::Gateway(_) = command {
@@ -72,13 +72,21 @@ async fn carry_out(command: Command) -> Result<ExitCode, Failure> {
         Command::Heal { which, nodes } => meant(&which, fault::read_heal(&nodes)).await,
         Command::SendMessage { which, from, text } => verb(&which, Verb::Broadcast { from, text }).await,
         Command::GetMessages { which, node } => verb(&which, Verb::Messages(node)).await,
-        Command::Put { key, value, string } => match verbs::keys::read_value(&value, string) {
-            Ok(value) => about_key(key, KeyAct::Put(value)).await,
-            Err(failure) => Ok(wrong_usage(&failure)),
-        },
-        Command::Get(key) => about_key(key, KeyAct::Get).await,
-        Command::Delete(key) => about_key(key, KeyAct::Delete).await,
-        Command::Owner(key) => about_key(key, KeyAct::Owner).await,
+        Command::Put { key, value, string } => {
+            about_key(key, verbs::keys::read_value(&value, string).map(KeyAct::Put)).await
+        }
+        Command::Get(key) => about_key(key, Ok(KeyAct::Get)).await,
+        Command::Delete(key) => about_key(key, Ok(KeyAct::Delete)).await,
+        Command::Owner(key) => about_key(key, Ok(KeyAct::Owner)).await,
+        Command::Upload { at, file, path } => {
+            let to = path.map_or_else(|| verbs::files::named_like(&file), Ok);
+            about_files(at, to.map(|to| FileAct::Upload { from: file, to })).await
+        }
+        Command::Download { at, path, output } => {
+            about_files(at, verbs::files::target(output).map(|to| FileAct::Download { path, to })).await
+        }
+        Command::Files(at) => about_files(at, Ok(FileAct::List)).await,
+        Command::DeleteFile { at, path } => about_files(at, Ok(FileAct::Delete(path))).await,
         Command::Status { which, json } => {
             let cluster = find(&which).await?;
             let summary = report::status(&cluster).await?;
@@ -116,13 +124,35 @@ async fn carry_out(command: Command) -> Result<ExitCode, Failure> {
     }
 }
 
-async fn about_key(asked: OneKey, act: KeyAct) -> Result<ExitCode, Failure> {
+/// What is to be done with a key; words that mean nothing are wrong usage.
+async fn about_key(asked: OneKey, act: Result<KeyAct, Failure>) -> Result<ExitCode, Failure> {
     let OneKey { which, key, via, json } = asked;
+    let act = match act {
+        Ok(act) => act,
+        Err(failure) => return Ok(wrong_usage(&failure)),
+    };
     let answer = verbs::keys::answer(&find(&which).await?, &KeyOrder { key, via, act }).await?;
     if json {
         return say(&[format!("{:#}", answer.document())]);
     }
     // Remarks last: what was asked for is not kept waiting for a slow stderr.
+    let code = say(&answer.lines())?;
+    answer.remarks().iter().for_each(|line| eprintln!("{line}"));
+    Ok(code)
+}
+
+/// What is to be done with files; words that mean nothing are wrong usage.
+async fn about_files(asked: Folder, act: Result<FileAct, Failure>) -> Result<ExitCode, Failure> {
+    let Folder { which, via, json } = asked;
+    let act = match act {
+        Ok(act) => act,
+        Err(failure) => return Ok(wrong_usage(&failure)),
+    };
+    let is_on_stdout = matches!(act, FileAct::Download { to: Target::Stdout, .. });
+    let answer = verbs::files::answer(&find(&which).await?, &FileOrder { via, act }).await?;
+    if json && !is_on_stdout {
+        return say(&[format!("{:#}", answer.document())]);
+    }
     let code = say(&answer.lines())?;
     answer.remarks().iter().for_each(|line| eprintln!("{line}"));
     Ok(code)

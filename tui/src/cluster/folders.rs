@@ -177,6 +177,7 @@ mod tests {
             secret: None,
             push: crate::cluster::Push::default(),
             vnodes: None,
+            egress: None,
         }
     }
 

@@ -172,6 +172,10 @@ fn same_settings(plan: Plan, wanted: &Settings) -> Result<Plan, Failure> {
         (has.data != wanted.data).then(|| format!("data folder {}", has.data.display())),
         (has.secret != wanted.secret).then(|| "another secret".to_owned()),
         wanted.vnodes.is_some_and(|vnodes| vnodes != has.vnodes()).then(|| format!("{} vnodes", has.vnodes())),
+        (wanted.egress.is_some() && has.egress != wanted.egress).then(|| match has.egress {
+            Some(bytes) => format!("`--egress {bytes}`"),
+            None => "no `--egress`".to_owned(),
+        }),
         (has.push != wanted.push).then(|| format!("`--push {}`", has.push.as_str())),
     ];
     let differs: Vec<String> = differs.into_iter().flatten().collect();

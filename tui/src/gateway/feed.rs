@@ -59,6 +59,10 @@ async fn one_pass(shared: &Shared, out: &mpsc::Sender<Bytes>) -> Result<(), Gone
     if queue.is_closed() {
         return Ok(());
     }
+    let (written_at, whole_at) = shared.store().key_times();
+    if written_at.or(whole_at).is_some() {
+        say(out, &FeedLine::KeyTimes { written_at, whole_at }).await?;
+    }
     say(out, &FeedLine::CaughtUp).await?;
     loop {
         match tokio::time::timeout(IDLE, queue.recv()).await {

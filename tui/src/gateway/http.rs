@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Json, Router,
     body::{Body, Bytes},
-    extract::{DefaultBodyLimit, Path, Request, State},
+    extract::{DefaultBodyLimit, FromRequest, Path, Request, State},
     http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -23,6 +23,10 @@ use super::{Shared, feed};
 
 /// How long a node may take to begin its answer.
 const ANSWER: Duration = Duration::from_secs(10);
+/// The same, where it may have to fetch bytes from another one first.
+const ANSWER_WITH_A_FILE: Duration = Duration::from_secs(45);
+/// The same, where it has to receive a file first; it has limits of its own for a sender that stops.
+const ANSWER_TO_A_FILE: Duration = Duration::from_secs(24 * 3_600);
 /// How long a client may take to send its request's head.
 const HEAD: Duration = Duration::from_secs(10);
 /// Longest body passed on, bytes: the largest value with its key, every byte of both written as JSON may write it. A node
@@ -91,12 +95,16 @@ async fn read_feed(State(shared): State<Arc<Shared>>) -> Response {
 
 /// What of a request or a reply concerns its content and not the connection it came over.
 fn content_headers(from: &HeaderMap) -> HeaderMap {
-    const PASSED: [HeaderName; 7] = [
+    const PASSED: [HeaderName; 11] = [
         header::CONTENT_TYPE,
         header::ACCEPT,
         header::RANGE,
         header::ETAG,
         header::IF_NONE_MATCH,
+        header::IF_MATCH,
+        header::IF_RANGE,
+        header::ACCEPT_RANGES,
+        header::X_CONTENT_TYPE_OPTIONS,
         header::CONTENT_RANGE,
         header::ALLOW,
     ];
@@ -109,9 +117,9 @@ async fn proxy(
     Path(parts): Path<std::collections::HashMap<String, String>>,
     method: Method,
     uri: Uri,
-    headers: HeaderMap,
-    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+    request: Request,
 ) -> Response {
+    let headers = request.headers().clone();
     let given = parts.get("name").map_or("", String::as_str);
     let name: NodeName = match given.parse() {
         Ok(name) => name,
@@ -120,27 +128,43 @@ async fn proxy(
     let Some(addr) = shared.store().address(&name) else {
         return refuse(StatusCode::NOT_FOUND, format!("no node `{name}` has reported to the gateway"));
     };
-    let body = match body {
-        Ok(body) => body,
-        Err(error) => {
-            return refuse(error.status(), format!("the body was refused: {error}; at most {BODY_MAX} bytes"));
-        }
-    };
     // The path as it was given, still encoded: decoding and encoding again could make another path of it.
     let whole = uri.path_and_query().map_or("/", |path| path.as_str());
     let rest = whole.strip_prefix("/nodes/").and_then(|rest| rest.split_once('/')).map_or("", |(_, rest)| rest);
-    let request =
-        shared.client.request(method, format!("http://{addr}/{rest}")).headers(content_headers(&headers)).body(body);
-    let reply = match tokio::time::timeout(ANSWER, request.send()).await {
+    // A file is passed on as it comes, anything else once it is here.
+    let is_file = (method == Method::PUT && rest.starts_with("files/")) || rest == "upload";
+    let patience = match is_file {
+        true => ANSWER_TO_A_FILE,
+        false if rest.starts_with("download/") || rest == "rescan" => ANSWER_WITH_A_FILE,
+        false => ANSWER,
+    };
+    let mut passed = content_headers(&headers);
+    let body = if is_file {
+        passed.extend(headers.get(header::CONTENT_LENGTH).map(|length| (header::CONTENT_LENGTH, length.clone())));
+        reqwest::Body::wrap_stream(request.into_body().into_data_stream())
+    } else {
+        match Bytes::from_request(request, &()).await {
+            Ok(body) => body.into(),
+            Err(error) => {
+                return refuse(error.status(), format!("the body was refused: {error}; at most {BODY_MAX} bytes"));
+            }
+        }
+    };
+    // The other client would give up half a minute into a file, because nothing is read while it is sent.
+    let client = if patience == ANSWER { &shared.client } else { &shared.files };
+    let request = client.request(method, format!("http://{addr}/{rest}")).headers(passed).body(body);
+    let reply = match tokio::time::timeout(patience, request.send()).await {
         Ok(Ok(reply)) => reply,
         Ok(Err(error)) => {
             return refuse(StatusCode::BAD_GATEWAY, format!("{name} did not answer at {addr}: {}", root_cause(&error)));
         }
         Err(_) => {
-            return refuse(StatusCode::BAD_GATEWAY, format!("{name} did not answer within {} s", ANSWER.as_secs()));
+            return refuse(StatusCode::BAD_GATEWAY, format!("{name} did not answer within {} s", patience.as_secs()));
         }
     };
-    let (status, headers) = (reply.status(), content_headers(reply.headers()));
+    let (status, mut headers) = (reply.status(), content_headers(reply.headers()));
+    // So that whoever downloads knows how much is to come.
+    headers.extend(reply.headers().get(header::CONTENT_LENGTH).map(|length| (header::CONTENT_LENGTH, length.clone())));
     (status, headers, Body::from_stream(reply.bytes_stream())).into_response()
 }
 

@@ -1,7 +1,7 @@
 //! What the gateway knows: per node what it last said, folded; and who is reading along.
 //!
 //! Names are interned once and rows are 16 bytes, so a thousand views of a thousand members are 16 MB; the keys they hold
-//! are in `held.rs`. A new `Hello`
+//! are in `held.rs`, the files on their disks in `folders.rs`. A new `Hello`
 //! replaces everything known of a node, the messages of its present life included: its snapshot brings them again.
 //! Every line has a number; a node's history is told as of a number, and a reader skips that node's older lines.
 
@@ -25,7 +25,11 @@ use p2pnet_shared::{
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::held::{HELD_ALL_MAX, HELD_MAX, Held, Moved};
+use super::{
+    folders::{Folder, Folders},
+    held::{HELD_ALL_MAX, HELD_MAX, Held, Moved},
+};
+use crate::network::{Whole, keys::COPIES};
 
 /// Nodes remembered at most; beyond that a link is refused unless a node whose link is down can be forgotten.
 pub(super) const NODES_MAX: usize = 2_048;
@@ -113,6 +117,7 @@ struct NodeState {
     keys: Option<KeyCounts>,
     /// `None` until it has begun to tell which keys it holds.
     held: Option<Held>,
+    folder: Folder,
 }
 
 #[derive(Debug)]
@@ -138,6 +143,10 @@ pub(super) struct Store {
     held: usize,
     /// Places that were given up lately while others still held them, and when.
     given_up: VecDeque<(UnixMillis, u64)>,
+    /// When keys were written and whole again.
+    whole: Whole,
+    /// Who has which file, and the uploads that were acknowledged.
+    folders: Folders,
 }
 
 /// A node tells what changed twice a second. One that ends so soon after another gave a key up, and is the last to have
@@ -157,7 +166,10 @@ impl Store {
         if !self.nodes.contains_key(&node) && self.nodes.len() >= NODES_MAX {
             let down = self.nodes.iter().filter(|(_, state)| state.link.is_none());
             let oldest = down.min_by_key(|(_, state)| state.lost_at).map(|(node, _)| *node);
-            let oldest = self.nodes.remove(&oldest.ok_or(Refused::TooManyNodes)?);
+            let oldest = oldest.ok_or(Refused::TooManyNodes)?;
+            self.whole.forget(oldest);
+            self.folders.forget(oldest);
+            let oldest = self.nodes.remove(&oldest);
             self.held -= oldest.and_then(|state| state.held).map_or(0, |held| held.len());
         }
         self.links += 1;
@@ -173,6 +185,8 @@ impl Store {
         (state.link, state.lost_at) = (None, at);
         let known = state.hello.is_some();
         self.forget_deleted(link.node, at);
+        self.whole.lost(at, link.node, self.linked());
+        self.folders.away(link.node);
         if known {
             let node = self.names[usize::from(link.node)].clone();
             self.tell(link.node, &FeedLine::Lost { node, at });
@@ -212,6 +226,16 @@ impl Store {
         let node = self.names[usize::from(link.node)].clone();
         self.tell(link.node, &FeedLine::Report { node, report });
         Ok(())
+    }
+
+    /// When keys were last written, and when all of them last had their copies again.
+    pub(super) fn key_times(&self) -> (Option<UnixMillis>, Option<UnixMillis>) {
+        self.whole.times()
+    }
+
+    /// How many nodes have links; more than copies are wanted are not counted.
+    fn linked(&self) -> usize {
+        self.nodes.values().filter(|state| state.link.is_some()).take(usize::from(COPIES)).count()
     }
 
     /// Where a node is reached inside the network.
@@ -265,6 +289,7 @@ impl Store {
             say(Report::Keys(keys.clone()));
         }
         state.held.iter().flat_map(Held::reports).for_each(&mut say);
+        self.folders.reports(node, &state.folder).for_each(&mut say);
         if let Some(load) = &state.load {
             say(Report::Load(load.clone()));
         }
@@ -287,6 +312,8 @@ impl Store {
                 let held = state.held.take().map_or(0, |held| held.len());
                 *state = NodeState { hello: Some((*id, *epoch, *addr)), link: state.link, ..NodeState::default() };
                 self.held -= held;
+                self.whole.greets(link.node, *epoch);
+                self.folders.forget(link.node);
             }
             Report::Snapshot { members, deliveries, links } => {
                 let mut rows = Vec::new();
@@ -319,6 +346,7 @@ impl Store {
             Report::Keys(counts) => {
                 let mut counts = counts.clone();
                 counts.moving.truncate(MOVING_MAX);
+                self.whole.counts(link.node, self.life(link), &counts);
                 self.node(link).keys = Some(counts);
             }
             Report::Held { anew, sampled, keys } => {
@@ -329,6 +357,18 @@ impl Store {
                 let after = held.len();
                 self.held = self.held - before + after;
                 self.follow(&moved, at);
+                let who = (link.node, self.life(link));
+                self.whole.holds(at, who, (*anew, *sampled, keys), self.linked());
+            }
+            Report::Folder(counts) => self.node(link).folder.counts = Some(counts.clone()),
+            Report::Files { anew, files } => {
+                self.node(link).folder.has_told = true;
+                self.folders.take(link.node, *anew, files);
+            }
+            Report::Progress(files) => self.node(link).folder.keep_progress(files),
+            Report::FolderEvent { event, at } => {
+                self.node(link).folder.keep_change(event, *at);
+                self.folders.happened(link.node, event, *at);
             }
         }
         Ok(())
@@ -445,6 +485,12 @@ impl Store {
         write_line(&mut bytes, line);
         let line = Line { number: self.lines, node, bytes: bytes.into() };
         self.readers.retain(|reader| reader.try_send(line.clone()).is_ok());
+    }
+
+    /// The life a node said it is in.
+    fn life(&self, link: LinkId) -> Epoch {
+        let hello = self.nodes.get(&link.node).and_then(|state| state.hello);
+        hello.map_or(Epoch(0), |(_, epoch, _)| epoch)
     }
 
     fn node(&mut self, link: LinkId) -> &mut NodeState {

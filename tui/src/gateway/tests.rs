@@ -3,17 +3,22 @@
 use std::time::Duration;
 
 use p2pnet_shared::{
-    Epoch, MessageId, NodeName, UnixMillis,
+    Epoch, FilePath, MessageId, NodeName, UnixMillis,
     client::{Client, ClientError},
     fault::ActiveFault,
     ring::{Place, RingDigest},
-    telemetry::{Delivery, FeedLine, HeldKey, KeyCounts, Load, MemberEvent, MemberEventKind, MemberRow, Report},
-    wire::{Hello, LINK_PREFACE, REPORT_MAX_BYTES, broadcast::Via, membership::Status},
+    telemetry::{
+        Delivery, FeedLine, FileProgress, FolderCounts, FolderEvent, HeldFile, HeldKey, KeyCounts, Load, MemberEvent,
+        MemberEventKind, MemberRow, Report,
+    },
+    wire::{Hello, LINK_PREFACE, REPORT_MAX_BYTES, broadcast::Via, folder::Root, membership::Status},
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 use crate::{cluster::GatewayAddress, feed::Feed};
+
+mod late;
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -339,6 +344,11 @@ async fn the_gateway_is_a_way_in_to_each_node() {
     assert_eq!(reply.text().await.unwrap(), "PUT /a%2Fb/c?d=e%20f hi");
     let reply = ask("x").body("y".repeat(500_000)).send().await.unwrap();
     assert_eq!(reply.status().as_u16(), 413);
+    // A file is as large as the node takes it; it knows beforehand how large, and is not made to wait for all of it.
+    let body = "z".repeat(1_500_000);
+    let reply = ask("files/docs/a%20b.txt").body(body.clone()).send().await.unwrap();
+    assert_eq!(reply.status().as_u16(), 202);
+    assert_eq!(reply.text().await.unwrap(), format!("PUT /files/docs/a%20b.txt {body}"));
 
     server.abort();
     let _ = server.await;
@@ -346,4 +356,85 @@ async fn the_gateway_is_a_way_in_to_each_node() {
     until(&mut feed, |line| matches!(line, FeedLine::Report { .. })).await;
     let error = client.status().await.unwrap_err();
     assert!(matches!(&error, ClientError::Refused { status: 502, error } if error.contains("node1")), "{error}");
+}
+
+#[tokio::test]
+async fn a_newcomer_sees_the_folders_as_who_was_there_all_along() {
+    let gateway = gateway().await;
+    let mut early = Feed::open(&gateway).await.unwrap();
+    let path = |number: u32| -> FilePath { format!("f{number}").parse().unwrap() };
+    let root = |number: u8| Root([number; 32]);
+    let file = |number: u32, contents: Option<u8>| HeldFile {
+        path: path(number).hash64(),
+        root: contents.map(|contents| root(contents).short()),
+    };
+    let files = |anew, files: &[HeldFile]| Report::Files { anew, files: files.to_vec() };
+    let counts = Report::Folder(FolderCounts { files: 2, files_here: 2, ..FolderCounts::default() });
+    let event = |event, at| Report::FolderEvent { event, at: UnixMillis(at) };
+    let upload = |number: u32, contents: u8, at| {
+        event(FolderEvent::Uploaded { path: path(number), root: root(contents), holders: 2 }, at)
+    };
+    let progress = FileProgress { root: 5, chunks: 64, here: 3, map: 7, sources: vec![(NodeName::numbered(2), 3)] };
+    let mut links = Vec::new();
+    for node in 1..=3 {
+        let mut link = Link::open(&gateway, node, 10, "127.0.0.1:1").await;
+        link.says(counts.clone()).await;
+        link.says(files(true, &[file(1, Some(1)), file(2, Some(2)), file(3, Some(3)), file(4, Some(4))])).await;
+        links.push(link);
+    }
+    // Four uploads: one stands, one is written again, one is deleted, one is gone with the only node that had it.
+    for (number, at) in [(1, 21), (2, 22), (3, 23)] {
+        links[0].says(upload(number, number as u8, at)).await;
+    }
+    links[2].says(files(false, &[file(9, Some(9))])).await;
+    links[2].says(upload(9, 9, 24)).await;
+    let mut acknowledged = 0;
+    until(&mut early, |line| {
+        acknowledged += usize::from(matches!(line, FeedLine::Report { report: Report::FolderEvent { .. }, .. }));
+        acknowledged == 4
+    })
+    .await;
+    for link in &mut links {
+        link.says(files(false, &[file(2, Some(22)), file(3, None)])).await;
+    }
+    let changed = |number: u32, at| event(FolderEvent::Changed { path: path(number), root: None }, at);
+    links[1].says(changed(7, 25)).await;
+    links[1].says(changed(3, 26)).await;
+    links[1].says(Report::Progress(vec![progress.clone(); 40])).await;
+    drop(links.pop());
+    until(&mut early, |line| matches!(line, FeedLine::Lost { .. })).await;
+    links[1].says(Report::Load(Load::default())).await;
+    until(&mut early, |line| matches!(line, FeedLine::Report { report: Report::Load(_), .. })).await;
+
+    let mut late = Feed::open(&gateway).await.unwrap();
+    let lines = until(&mut late, |line| *line == FeedLine::CaughtUp).await;
+    let told = |node| {
+        let mine = lines.iter().filter_map(move |line| match line {
+            FeedLine::Report { node: of, report } if *of == NodeName::numbered(node) => Some(report.clone()),
+            _ => None,
+        });
+        mine.filter(|report| !matches!(report, Report::Hello { .. } | Report::Load(_))).collect::<Vec<_>>()
+    };
+    let sorted = |mut held: Vec<HeldFile>| {
+        held.sort_by_key(|file| file.path);
+        files(true, &held)
+    };
+    let now = vec![file(1, Some(1)), file(2, Some(22)), file(4, Some(4))];
+    assert_eq!(
+        told(1),
+        [counts.clone(), sorted(now.clone()), upload(1, 1, 21)],
+        "what was replaced or deleted is not told"
+    );
+    let progress = Report::Progress(vec![progress; 16]);
+    assert_eq!(told(2), [counts.clone(), sorted(now.clone()), progress, changed(3, 26)], "the last change alone");
+    let gone = [now, vec![file(9, Some(9))]].concat();
+    assert_eq!(told(3), [counts, sorted(gone), upload(9, 9, 24)], "a promise is not forgotten with its node");
+
+    // A new life of it has an empty folder: what it promised in the former one is still owed.
+    let mut link = Link::open(&gateway, 3, 20, "127.0.0.1:1").await;
+    link.says(files(true, &[])).await;
+    until(&mut early, |line| matches!(line, FeedLine::Report { report: Report::Files { .. }, .. })).await;
+    let mut later = Feed::open(&gateway).await.unwrap();
+    let lines = until(&mut later, |line| *line == FeedLine::CaughtUp).await;
+    assert!(lines.contains(&report(3, files(true, &[]))) && lines.contains(&report(3, upload(9, 9, 24))), "{lines:?}");
 }

@@ -101,6 +101,13 @@ pub fn word(kind: ChangeKind) -> (&'static str, Role) {
         ChangeKind::KeysLost => ("LOST", Role::Dead),
         ChangeKind::KeysBack => ("back", Role::Up),
         ChangeKind::Disk => ("disk", Role::Warning),
+        ChangeKind::Uploaded => ("upload", Role::Path),
+        ChangeKind::FileChanged => ("file", Role::Path),
+        ChangeKind::Conflict => ("conflict", Role::Warning),
+        ChangeKind::FilesUnion => ("union", Role::Up),
+        ChangeKind::FilesLost => ("LOST", Role::Dead),
+        ChangeKind::FilesBack => ("back", Role::Up),
+        ChangeKind::Folder => ("folder", Role::Warning),
         ChangeKind::Watch => ("watch", Role::Warning),
     }
 }

@@ -18,6 +18,8 @@ pub enum Pane {
     Faults,
     /// The key-value store: the ring, its copies, what moves.
     Ring,
+    /// The shared folder: nodes, files, how far each has come.
+    Files,
 }
 
 /// What has the place beside the nodes, where there is one.
@@ -28,12 +30,14 @@ pub enum Beside {
     Peers,
     /// The ring, with the selected node's arcs.
     Ring,
+    /// The shared folder.
+    Files,
 }
 
 impl Pane {
     /// In the order of their digits and of Tab.
-    pub const ALL: [Pane; 7] =
-        [Pane::Nodes, Pane::Peers, Pane::Traces, Pane::Agreement, Pane::Log, Pane::Faults, Pane::Ring];
+    pub const ALL: [Pane; 8] =
+        [Pane::Nodes, Pane::Peers, Pane::Traces, Pane::Agreement, Pane::Log, Pane::Faults, Pane::Ring, Pane::Files];
 
     /// Its name in a title or a tab.
     #[must_use]
@@ -46,6 +50,7 @@ impl Pane {
             Pane::Log => "Log",
             Pane::Faults => "Faults",
             Pane::Ring => "Ring",
+            Pane::Files => "Files",
         }
     }
 

@@ -5,7 +5,10 @@
 
 use p2pnet_shared::{NodeName, UnixMillis};
 
-use super::ring::{KeyFocus, RingPicture};
+use super::{
+    files::{FilesPicture, FilesView},
+    ring::{KeyFocus, RingPicture},
+};
 use crate::network::{Chapter, Neighbour, Network, Node, Summary, Trace};
 
 /// How many of the newest broadcasts are shown. Default 200: two screens of the largest terminal we know.
@@ -35,6 +38,8 @@ pub struct Picture {
     pub traces: Vec<Trace>,
     /// The key-value store.
     pub ring: RingPicture,
+    /// The shared folder.
+    pub files: FilesPicture,
     /// The selected node.
     pub about: About,
     /// Why the engine's word is out of date, and since when.
@@ -44,12 +49,13 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// Copies what is known as of `now`; of the store also where the copies of `key` are.
-    pub fn take(&mut self, network: &Network, now: UnixMillis, key: Option<&KeyFocus>) {
+    /// Copies what is known as of `now`; of the store also where the copies of `key` are, of the folders what `files` shows.
+    pub fn take(&mut self, network: &Network, now: UnixMillis, key: Option<&KeyFocus>, files: &FilesView) {
         let owned = |lost: Option<(UnixMillis, &str)>| lost.map(|(since, why)| (since, why.to_owned()));
         self.at = now;
         self.summary = network.summary(now);
         self.ring.take(network, &self.summary.ring, key);
+        self.files.take(network, now, files);
         self.nodes.clear();
         self.nodes.extend(network.nodes().cloned());
         let mut before: Vec<Trace> = std::mem::take(&mut self.traces);
@@ -80,7 +86,9 @@ impl Picture {
         let passed = now.since(self.at);
         self.at = now;
         self.summary.faults.iter_mut().for_each(|fault| fault.for_ms += passed);
-        for running in [&mut self.summary.converging_for_ms, &mut self.ring.repair.running_ms].into_iter().flatten() {
+        let Summary { converging_for_ms, files, .. } = &mut self.summary;
+        let clocks = [converging_for_ms, &mut files.union_for_ms, &mut self.ring.repair.running_ms];
+        for running in clocks.into_iter().flatten() {
             *running += passed;
         }
     }

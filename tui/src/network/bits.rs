@@ -2,17 +2,17 @@
 
 /// A set of slot numbers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Bits {
+pub(crate) struct Bits {
     words: Vec<u64>,
 }
 
 impl Bits {
-    pub(super) fn contains(&self, slot: usize) -> bool {
+    pub(crate) fn contains(&self, slot: usize) -> bool {
         self.words.get(slot / 64).is_some_and(|word| word >> (slot % 64) & 1 == 1)
     }
 
     /// Puts `slot` in or takes it out; says whether that changed anything.
-    pub(super) fn set(&mut self, slot: usize, member: bool) -> bool {
+    pub(crate) fn set(&mut self, slot: usize, member: bool) -> bool {
         if self.contains(slot) == member {
             return false;
         }
@@ -23,25 +23,25 @@ impl Bits {
         true
     }
 
-    pub(super) fn count(&self) -> u32 {
+    pub(crate) fn count(&self) -> u32 {
         self.words.iter().map(|word| word.count_ones()).sum()
     }
 
     /// How many are in both.
-    pub(super) fn common(&self, other: &Self) -> u32 {
+    pub(crate) fn common(&self, other: &Self) -> u32 {
         self.words.iter().zip(&other.words).map(|(a, b)| (a & b).count_ones()).sum()
     }
 
     /// Those in `self` but not in `other`, how many.
-    pub(super) fn beyond(&self, other: &Self) -> u32 {
+    pub(crate) fn beyond(&self, other: &Self) -> u32 {
         self.count() - self.common(other)
     }
 
-    pub(super) fn first(&self) -> Option<usize> {
+    pub(crate) fn first(&self) -> Option<usize> {
         self.iter().next()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = usize> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = usize> {
         self.words.iter().enumerate().flat_map(|(at, word)| {
             let mut rest = *word;
             std::iter::from_fn(move || {

@@ -53,6 +53,20 @@ pub enum ChangeKind {
     KeysBack,
     /// A disk is full or broken, or takes writes again.
     Disk,
+    /// An upload was acknowledged to a user.
+    Uploaded,
+    /// A user wrote or deleted a file.
+    FileChanged,
+    /// Versions written at once are kept beside each other, or no more.
+    Conflict,
+    /// Every folder is the union of all.
+    FilesUnion,
+    /// Acknowledged uploads that nobody has who is up.
+    FilesLost,
+    /// Uploads that were lost are within reach again.
+    FilesBack,
+    /// A folder is full, broken or gone, or as it should be again.
+    Folder,
     /// The engine or the gateway does not answer, or answers again.
     Watch,
 }

@@ -37,13 +37,16 @@ impl Network {
                         self.slots[slot].observer = None;
                         self.stand(slot);
                         self.keys.doubt_rings();
+                        self.files.doubt();
                         self.refresh(slot);
                     }
                 }
                 // Completed while nobody listened: no news any more.
                 self.books.completed();
+                self.end_files_history();
                 self.feed.completed();
             }
+            FeedLine::KeyTimes { written_at, whole_at } => self.on_key_times(now, written_at, whole_at),
             FeedLine::Overrun => self.begin_history(),
             FeedLine::Idle => {}
         }
@@ -52,6 +55,7 @@ impl Network {
     /// A history follows. What is known stays on screen until it is replaced, but nothing is claimed meanwhile.
     pub(super) fn begin_history(&mut self) {
         self.generation += 1;
+        self.begin_files_history();
         self.feed.expect();
     }
 
@@ -62,12 +66,17 @@ impl Network {
             self.slots[slot].observer = Some(Observer::new(now, self.generation, id, epoch));
             self.stand(slot);
             self.keys.doubt_rings();
+            self.files.doubt();
             self.refresh(slot);
             return;
         }
         let Some(observer) = &mut self.slots[slot].observer else { return };
         match report {
             Report::Hello { .. } | Report::Leaving => {}
+            Report::Folder(counts) => self.on_folder(now, slot, counts, changes),
+            Report::Files { anew, files } => self.on_files(now, slot, anew, &files),
+            Report::Progress(files) => self.on_progress(slot, files),
+            Report::FolderEvent { event, at } => self.on_folder_event(now, slot, event, at, changes),
             Report::Ring { digest, at } => self.on_ring(slot, digest, at),
             Report::Keys(counts) => self.on_keys(now, slot, counts, changes),
             Report::Held { anew, sampled, keys } => self.on_held(now, slot, anew, sampled, &keys),
@@ -121,6 +130,12 @@ impl Network {
         for delivery in deliveries {
             if let Some(times) = copies.remove(&delivery.id) {
                 self.on_delivery(now, slot, delivery, Source::Replay(times), changes);
+            }
+        }
+        // Whom it holds dead it may have held alive when we last heard of it: no event will say so.
+        if self.feed.complete {
+            for member in 0..self.slots.len() {
+                self.tell_last_survivor(now, member, changes);
             }
         }
     }
@@ -322,7 +337,7 @@ fn is_new(told: &mut Claimed, claim: (p2pnet_shared::Epoch, u32)) -> bool {
 }
 
 /// What was said, short enough for a line and without anything that would move the cursor.
-fn quote(text: &str) -> String {
+pub(super) fn quote(text: &str) -> String {
     const SHOWN: usize = 60;
     let clean: String = text.chars().take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
     let more = if text.chars().nth(SHOWN).is_some() { "…" } else { "" };

@@ -1,6 +1,9 @@
 //! The numbers, the verdict, and the time agreement took.
 
-use p2pnet_shared::{UnixMillis, telemetry::DiskState};
+use p2pnet_shared::{
+    UnixMillis,
+    telemetry::{DiskState, FolderState},
+};
 
 use super::{
     Change, ChangeKind, Detail, Fate, FaultState, MemberCounts, Network, Node, NodeCounts, Summary, Verdict, bits::Bits,
@@ -38,6 +41,7 @@ impl Network {
             members,
             ring: self.ring_counts(now),
             messages: self.message_counts(),
+            files: self.files_counts(now),
             overlay: self.overlay_counts(),
             faults,
             detail: self.nodes().map(|node| self.detail(node)).collect(),
@@ -94,7 +98,7 @@ impl Network {
         if let Some(reason) = self.degraded(now, nodes) {
             return (Verdict::Degraded, reason);
         }
-        if let Some(reason) = self.converging(nodes, members) {
+        if let Some(reason) = self.converging(now, nodes, members) {
             return (Verdict::Converging, reason);
         }
         (Verdict::Converged, format!("all {} nodes that are up agree", nodes.up))
@@ -154,6 +158,9 @@ impl Network {
             1 => return Some("a key is out of reach: every node that holds it is down".into()),
             many => return Some(format!("{many} keys are out of reach: every node that holds them is down")),
         }
+        if let Some(reason) = self.files_trouble(now) {
+            return Some(reason);
+        }
         let late = self.books.oldest_outstanding()?;
         let age = now.since(late.accepted_at);
         (age > MESSAGE_MAX_MS).then(|| {
@@ -162,7 +169,7 @@ impl Network {
         })
     }
 
-    fn converging(&self, nodes: &NodeCounts, members: &MemberCounts) -> Option<String> {
+    fn converging(&self, now: UnixMillis, nodes: &NodeCounts, members: &MemberCounts) -> Option<String> {
         let (count, first) = some(self.nodes().filter(|node| node.state == UnitState::Up && !node.agrees));
         if let Some(first) = first {
             let who = match count {
@@ -180,6 +187,7 @@ impl Network {
         match self.books.outstanding() {
             0 => self
                 .keys_reason()
+                .or_else(|| self.files_reason(now))
                 .or_else(|| (!self.feed.complete).then(|| "the gateway has not told all it knows".into())),
             1 => Some("a message is on its way".into()),
             many => Some(format!("{many} messages are on their way")),
@@ -280,9 +288,11 @@ impl Network {
         if agree
             && whole_at.is_some()
             && self.books.outstanding() == 0
+            && self.files_agree(now)
             && self.settled.is_none_or(|(at, _)| at != self.truth_changed_at)
         {
             let reached = self.agreed_at(now).max(self.books.last_arrival()).max(whole_at.unwrap_or_default());
+            let reached = reached.max(self.files_agreed_at().unwrap_or_default().min(now));
             self.settled = Some((self.truth_changed_at, self.truth_changed_at.map(|change| reached.since(change))));
         }
         match (self.told_agreement, agree) {
@@ -317,6 +327,7 @@ fn nodes_text(count: u32) -> String {
 impl Network {
     fn detail(&self, node: &Node) -> Detail {
         let stock = self.stock(&node.name);
+        let folder = self.told_folder(&node.name).filter(|counts| counts.state != FolderState::NoFolder);
         Detail {
             name: node.name.clone(),
             address: node.address.map(|address| format!("http://{address}")),
@@ -325,6 +336,8 @@ impl Network {
             agrees: node.agrees,
             keys: stock.map(|counts| counts.keys),
             disk: stock.map(|counts| counts.disk),
+            files: folder.map(|counts| counts.files_here),
+            folder: self.told_folder(&node.name).map(|counts| counts.state),
             rss_bytes: node.load.as_ref().map(|load| load.rss_bytes),
             messages: node.messages,
         }

@@ -33,11 +33,13 @@ mod repair;
 mod rings;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 use account::{Account, Meant, Standing};
 pub use counts::{DiskTrouble, MovingCounts, RingCounts};
 use repair::Repair;
 use rings::Rings;
+pub(crate) use whole::Whole;
 
 /// Copies a key is to have, where there are as many nodes (`n`).
 pub const COPIES: u8 = 3;
@@ -290,7 +292,7 @@ impl Network {
         self.stand(slot);
     }
 
-    /// Lets the copies of a node count as it stands by the engine's word.
+    /// Lets the copies of a node count as it stands by the engine's word, and its files.
     pub(super) fn stand(&mut self, slot: usize) {
         let of = &self.slots[slot];
         let is_told = of.observer.as_ref().is_some_and(|observer| of.told_life == Some(observer.epoch));
@@ -300,6 +302,7 @@ impl Network {
             Fate::Up | Fate::Between | Fate::Gone => Standing::Down,
         };
         self.keys.account.stand(slot, standing);
+        self.stand_files(slot);
     }
 
     /// A name came up or went, for the ring and for the copies it has.
@@ -307,6 +310,7 @@ impl Network {
         let fate = self.slots[slot].fate;
         self.keys.rings.set(&self.slots[slot].name, fate == Fate::Up);
         self.keys.is_stale = true;
+        self.files.doubt();
         if before == Fate::Up {
             self.keys.repair.node_went(at);
         }
@@ -356,8 +360,19 @@ impl Network {
         self.keys.told == 0 || self.keys.agreeing == self.up.count()
     }
 
+    /// Who watched all along says when keys were last written and when all of them last had their copies again.
+    pub(super) fn on_key_times(
+        &mut self,
+        now: UnixMillis,
+        written_at: Option<UnixMillis>,
+        whole_at: Option<UnixMillis>,
+    ) {
+        self.truth_changed_at = self.truth_changed_at.max(written_at.map(|at| at.min(now)));
+        self.keys.whole_at = self.keys.whole_at.max(whole_at.unwrap_or_default().min(now));
+    }
+
     /// Since when every key has the copies it is to have; `None` while one has not. Copies have no stamp: it is when we
-    /// were told, and 0 if they had them when we began to listen.
+    /// were told, and what the gateway says of it if they had them when we began to listen.
     pub(super) fn whole_at(&mut self, now: UnixMillis) -> Option<UnixMillis> {
         let is_short = self.short(true) > 0;
         if self.keys.was_short && !is_short {

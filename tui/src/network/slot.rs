@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use super::{
     Node,
     bits::Bits,
+    files::Folder,
     keys::Stock,
     overlay::{LOADS_KEPT, Payloads},
     story::Story,
@@ -93,6 +94,8 @@ pub(super) struct Observer {
     pub(super) cpu_percent: Option<f32>,
     /// Its part of the key-value store.
     pub(super) stock: Stock,
+    /// Its part of the shared folder.
+    pub(super) folder: Folder,
 }
 
 impl Observer {
@@ -116,6 +119,7 @@ impl Observer {
             payloads: VecDeque::new(),
             cpu_percent: None,
             stock: Stock::default(),
+            folder: Folder::default(),
         }
     }
 
@@ -178,6 +182,8 @@ pub(super) struct Slot {
     pub(super) story: Story,
     /// The life in which it told which keys it holds.
     pub(super) told_life: Option<Epoch>,
+    /// The life in which it told which files it has.
+    pub(super) files_life: Option<Epoch>,
 }
 
 impl Slot {
@@ -195,6 +201,7 @@ impl Slot {
             told: Told::default(),
             story: Story::default(),
             told_life: None,
+            files_life: None,
         }
     }
 

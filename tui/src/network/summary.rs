@@ -1,9 +1,12 @@
 //! The numbers of `status --json` (contract §3) and the verdict in one word.
 
-use p2pnet_shared::{NetworkName, NodeName, telemetry::DiskState};
+use p2pnet_shared::{
+    NetworkName, NodeName,
+    telemetry::{DiskState, FolderState},
+};
 use serde::Serialize;
 
-use super::{FaultState, OverlayCounts, RingCounts, Ways};
+use super::{FaultState, FilesCounts, OverlayCounts, RingCounts, Ways};
 use crate::cluster::UnitState;
 
 /// One word for how the network is; the first that applies, top to bottom.
@@ -17,12 +20,13 @@ pub enum Verdict {
     Starting,
     /// Two or more groups each see only themselves.
     Partitioned,
-    /// A ghost older than the failure detector's bound, a message that does not arrive, a disk that takes no writes, or keys
-    /// all of whose holders are down.
+    /// A ghost older than the failure detector's bound, a message that does not arrive, a disk or folder that takes no writes,
+    /// or keys or acknowledged uploads all of whose holders are down.
     Degraded,
-    /// Views or rings differ from the truth, a message is on its way, or keys are short of copies.
+    /// Views or rings differ from the truth, a message is on its way, keys are short of copies, or folders differ.
     Converging,
-    /// Every node that is up agrees with the truth, no message is outstanding and no key is short of copies.
+    /// Every node that is up agrees with the truth, no message is outstanding, no key is short of copies and every folder is
+    /// the union of all.
     Converged,
 }
 
@@ -51,6 +55,8 @@ pub struct Summary {
     pub ring: RingCounts,
     /// Broadcasts.
     pub messages: MessageCounts,
+    /// The shared folder.
+    pub files: FilesCounts,
     /// What is wrong on purpose now, oldest first; a paused node is counted in `nodes`.
     pub faults: Vec<FaultState>,
     /// Links between neighbours.
@@ -126,6 +132,10 @@ pub struct Detail {
     pub keys: Option<u64>,
     /// How its disk takes writes.
     pub disk: Option<DiskState>,
+    /// Files on its disk that should be there, by its own word; `null` without a folder.
+    pub files: Option<u64>,
+    /// What its folder is doing, by its own word.
+    pub folder: Option<FolderState>,
     /// Resident memory, bytes.
     pub rss_bytes: Option<u64>,
     /// Broadcasts delivered to it in this life.

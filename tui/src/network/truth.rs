@@ -94,6 +94,7 @@ impl Network {
         }
         self.change_fate(now, slot, Fate::Gone, None);
         self.forget_keys(slot);
+        self.forget_files(slot);
         changes.push(Change::of(now, ChangeKind::Removed, name, "removed"));
         self.tell_last_survivor(now, slot, changes);
     }

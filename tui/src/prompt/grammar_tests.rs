@@ -32,6 +32,40 @@ fn put(name: &str, value: serde_json::Value, via: Option<u32>) -> Verb {
 }
 
 #[test]
+fn files_are_shared_fetched_listed_and_deleted() {
+    let order = |via: Option<u32>, act| Verb::File(FileOrder { via: via.map(NodeName::numbered), act });
+    let path = |path: &str| path.parse::<FilePath>().unwrap();
+    let upload = |from: &str, to: &str| FileAct::Upload { from: from.into(), to: path(to) };
+    let download = |from: &str, to: &str| FileAct::Download { path: path(from), to: Target::File(to.into()) };
+    let table = [
+        ("upload /tmp/a.jpg", order(None, upload("/tmp/a.jpg", "a.jpg"))),
+        ("upload \"my photo.jpg\" photos/1.jpg --via 7", order(Some(7), upload("my photo.jpg", "photos/1.jpg"))),
+        ("download photos/1.jpg", order(None, download("photos/1.jpg", "1.jpg"))),
+        ("download photos/1.jpg /tmp/x --via node7", order(Some(7), download("photos/1.jpg", "/tmp/x"))),
+        ("files", order(None, FileAct::List)),
+        ("files --via=7", order(Some(7), FileAct::List)),
+        ("delete-file photos/1.jpg", order(None, FileAct::Delete(path("photos/1.jpg")))),
+    ];
+    for (line, wanted) in table {
+        assert_eq!(verb(line), wanted, "{line}");
+    }
+    for line in [
+        "upload",
+        "upload a b c",
+        "upload /",
+        "upload a ../b",
+        "download",
+        "download /etc/passwd",
+        "files 7",
+        "delete-file",
+        "delete-file a b",
+        "upload a --via",
+    ] {
+        assert!(read(line).is_err(), "{line}");
+    }
+}
+
+#[test]
 fn every_verb_in_its_long_and_short_form() {
     use Signal::{Kill, Term};
     let (node4, node9) = (NodeName::numbered(4), NodeName::numbered(9));

@@ -2,12 +2,12 @@
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent};
 
-use super::{ask_quit, layout, leave, owner_rows, requests, typing};
+use super::{ask_quit, files, layout, leave, owner_rows, requests, typing};
 use crate::{
     cluster::UnitState,
     keys::{Action, action, is_interrupt},
     message::Command,
-    model::{Dialog, Face, Model, Opening, pane::Pane, ring::RingFace},
+    model::{Dialog, Face, Model, Opening, files::FilesFace, pane::Pane, ring::RingFace},
     prompt::{Mode, grammar::Request},
 };
 
@@ -107,43 +107,21 @@ fn act(model: &mut Model, action: Action) -> Vec<Command> {
         Action::Zoom => model.zoom = !model.zoom,
         Action::Move(by) => step(model, by),
         Action::Page(by) => {
-            let rows = if owners_have_the_keys(model) { owner_rows(model) } else { layout(model).rows(model.focus, 1) };
+            let rows = match model.focus {
+                Pane::Files => files::rows(model),
+                _ if owners_have_the_keys(model) => owner_rows(model),
+                focus => layout(model).rows(focus, 1),
+            };
             let page = rows.max(1);
             step(model, by * page as isize);
         }
         Action::First => step(model, -1_000_000),
         Action::Last => step(model, 1_000_000),
         Action::Mark => mark(model),
-        Action::Sort if owners_have_the_keys(model) => {
-            model.ring.sort_next();
-            model.ring.arrange(&model.picture.ring.owners);
-        }
-        Action::Reverse if owners_have_the_keys(model) => {
-            model.ring.reversed = !model.ring.reversed;
-            model.ring.arrange(&model.picture.ring.owners);
-        }
-        Action::Sort => {
-            model.nodes.sort_next();
-            model.nodes.arrange(&model.picture.nodes, &model.picture.ring);
-        }
-        Action::Reverse => {
-            model.nodes.reversed = !model.nodes.reversed;
-            model.nodes.arrange(&model.picture.nodes, &model.picture.ring);
-        }
+        Action::Sort => sort(model),
+        Action::Reverse => reverse(model),
         Action::Inspect => inspect(model),
-        Action::Face if model.focus == Pane::Ring => {
-            model.ring.face = match model.ring.face {
-                RingFace::Circle => RingFace::Owners,
-                RingFace::Owners => RingFace::Circle,
-            };
-        }
-        Action::Face => {
-            model.peers.face = model.peers.face.next();
-            model.peers.offset = 0;
-            if layout(model).area(Pane::Peers).is_none() {
-                model.focus = Pane::Peers;
-            }
-        }
+        Action::Face => turn(model),
         Action::Freeze => {
             model.frozen = if model.frozen.is_some() { None } else { Some(model.now) };
             model.stale |= model.frozen.is_none();
@@ -159,17 +137,76 @@ fn act(model: &mut Model, action: Action) -> Vec<Command> {
     Vec::new()
 }
 
+/// Sorts what has the keys by its next column.
+fn sort(model: &mut Model) {
+    if owners_have_the_keys(model) {
+        model.ring.sort_next();
+        model.ring.arrange(&model.picture.ring.owners);
+    } else if files_have_the_keys(model) {
+        model.files.sort_next();
+    } else {
+        model.nodes.sort_next();
+        model.nodes.arrange(&model.picture.nodes, &model.picture.ring);
+    }
+}
+
+/// The other way round.
+fn reverse(model: &mut Model) {
+    if owners_have_the_keys(model) {
+        model.ring.reversed = !model.ring.reversed;
+        model.ring.arrange(&model.picture.ring.owners);
+    } else if files_have_the_keys(model) {
+        model.files.reversed = !model.files.reversed;
+        model.files.arrange();
+    } else {
+        model.nodes.reversed = !model.nodes.reversed;
+        model.nodes.arrange(&model.picture.nodes, &model.picture.ring);
+    }
+}
+
+/// The other face of a pane that has more than one.
+fn turn(model: &mut Model) {
+    match model.focus {
+        Pane::Ring => {
+            model.ring.face = match model.ring.face {
+                RingFace::Circle => RingFace::Owners,
+                RingFace::Owners => RingFace::Circle,
+            };
+        }
+        Pane::Files => {
+            model.files.face = match model.files.face {
+                FilesFace::Nodes => FilesFace::Files,
+                FilesFace::Files => FilesFace::Nodes,
+            };
+        }
+        _ => {
+            model.peers.face = model.peers.face.next();
+            model.peers.offset = 0;
+            if layout(model).area(Pane::Peers).is_none() {
+                model.focus = Pane::Peers;
+            }
+        }
+    }
+}
+
 /// Whether the table of owners is in sight and has the focus.
 fn owners_have_the_keys(model: &Model) -> bool {
     model.focus == Pane::Ring && owner_rows(model) > 0
 }
 
-/// Undoes the nearest thing: the unfolded trace, zoom, marks, the filter, the key looked at.
+/// Whether the list of files has the focus.
+fn files_have_the_keys(model: &Model) -> bool {
+    model.focus == Pane::Files && model.files.face == FilesFace::Files
+}
+
+/// Undoes the nearest thing: the unfolded trace, zoom, the selected file, marks, the filter, the key looked at.
 fn back(model: &mut Model) {
     if model.traces.expanded {
         model.traces.expanded = false;
     } else if model.zoom {
         model.zoom = false;
+    } else if files_have_the_keys(model) && model.files.selected.is_some() {
+        model.files.selected = None;
     } else if !model.nodes.marked.is_empty() {
         model.nodes.marked.clear();
     } else if !model.nodes.filter.is_empty() {
@@ -188,6 +225,11 @@ fn step(model: &mut Model, by: isize) {
     match model.focus {
         Pane::Ring if owners_have_the_keys(model) => {
             let next = model.ring.step(&model.picture.ring.owners, model.nodes.selected.as_ref(), by);
+            model.nodes.selected = next.or(model.nodes.selected.take());
+        }
+        Pane::Files if files_have_the_keys(model) => model.files.step(by),
+        Pane::Files => {
+            let next = model.picture.files.step(model.nodes.selected.as_ref(), by);
             model.nodes.selected = next.or(model.nodes.selected.take());
         }
         Pane::Nodes | Pane::Agreement | Pane::Faults | Pane::Ring => model.nodes.step(&model.picture.nodes, by),
@@ -237,7 +279,9 @@ fn inspect(model: &mut Model) {
             model.traces.offset = 0;
         }
         Pane::Nodes => model.focus = Pane::Peers,
-        Pane::Peers | Pane::Agreement | Pane::Log | Pane::Faults | Pane::Ring => model.zoom = !model.zoom,
+        Pane::Peers | Pane::Agreement | Pane::Log | Pane::Faults | Pane::Ring | Pane::Files => {
+            model.zoom = !model.zoom;
+        }
     }
 }
 

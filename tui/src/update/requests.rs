@@ -21,7 +21,7 @@ use crate::{
         grammar::{Request, read},
     },
     select::Selector,
-    verb::{KeyAct, KeyOrder, Signal, Verb},
+    verb::{FileOrder, KeyAct, KeyOrder, Signal, Verb},
     view::theme::Role,
 };
 
@@ -94,8 +94,10 @@ fn question(model: &Model, request: &Request) -> Result<Option<String>, String> 
             return crate::verbs::fault::check(order, &units).map(|()| None).map_err(|failure| flat(&failure));
         }
         Verb::Heal(Some(selector)) => return chosen(model, selector).map(|_| None),
-        Verb::Key(KeyOrder { via: Some(via), .. }) => return known(model, via).map(|()| None),
-        Verb::Key(_) | Verb::Add(_) | Verb::Faults | Verb::Heal(None) => return Ok(None),
+        Verb::Key(KeyOrder { via: Some(via), .. }) | Verb::File(FileOrder { via: Some(via), .. }) => {
+            return known(model, via).map(|()| None);
+        }
+        Verb::Key(_) | Verb::File(_) | Verb::Add(_) | Verb::Faults | Verb::Heal(None) => return Ok(None),
     };
     let chosen = chosen(model, selector)?;
     let bootstrap = chosen.iter().any(|name| *name == NodeName::bootstrap());

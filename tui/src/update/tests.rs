@@ -19,6 +19,7 @@ use crate::{
     view::theme::Theme,
 };
 
+mod files;
 mod ring;
 
 const START: UnixMillis = UnixMillis(1_763_728_400_000);

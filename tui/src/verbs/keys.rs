@@ -85,7 +85,7 @@ pub async fn answer(cluster: &Cluster, order: &KeyOrder) -> Result<Answer, Failu
 }
 
 /// The nodes that are up, in an order of chance.
-async fn drawn(cluster: &Cluster) -> Result<Vec<NodeName>, Failure> {
+pub(super) async fn drawn(cluster: &Cluster) -> Result<Vec<NodeName>, Failure> {
     let mut up: Vec<NodeName> =
         members(cluster).await?.into_iter().filter(|unit| unit.state == UnitState::Up).map(|unit| unit.name).collect();
     for at in 1..up.len() {

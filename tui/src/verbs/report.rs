@@ -4,13 +4,16 @@
 
 use std::{io::Write, time::Duration};
 
-use p2pnet_shared::{UnixMillis, telemetry::DiskState};
+use p2pnet_shared::{
+    UnixMillis,
+    telemetry::{DiskState, FolderState},
+};
 use tokio::sync::mpsc::Receiver;
 
 use crate::{
     cluster::{Cluster, UnitState},
     failure::Failure,
-    network::{Change, Detail, Network, Node, Observation, Summary, Verdict},
+    network::{Change, Detail, DigestGroup, Network, Node, Observation, Summary, Verdict},
     observe::{observe, unix_now},
 };
 
@@ -22,13 +25,15 @@ const TICK: Duration = Duration::from_millis(100);
 /// What `wait` waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Goal {
-    /// Every node that is up agrees on members and ring, no message is outstanding, and every key has its copies.
+    /// Every node that is up agrees on members, ring and files, no message is outstanding, and every key has its copies.
     #[default]
     Converged,
     /// Every node that is up agrees on every member.
     Members,
     /// Every node that is up agrees on the ring, and every key has its copies.
     Keys,
+    /// Every folder of a node that is up is the union of all.
+    Files,
 }
 
 impl Goal {
@@ -40,6 +45,7 @@ impl Goal {
             Goal::Converged => summary.converged,
             Goal::Members => known && summary.nodes.up > 0 && summary.members.agree == summary.nodes.up,
             Goal::Keys => known && summary.nodes.up > 0 && keys_lack(summary).is_none(),
+            Goal::Files => known && summary.nodes.up > 0 && files_lack(summary).is_none(),
         }
     }
 
@@ -50,6 +56,10 @@ impl Goal {
             Goal::Converged | Goal::Members => summary.reason.clone(),
             Goal::Keys => {
                 format!("all {} keys have their copies, all {} nodes see one ring", summary.ring.keys, summary.nodes.up)
+            }
+            Goal::Files => {
+                let files = &summary.files;
+                format!("all {} folders hold the same {} files, {} bytes", files.folders, files.paths, files.bytes)
             }
         }
     }
@@ -68,6 +78,25 @@ fn keys_lack(summary: &Summary) -> Option<String> {
             ring.under_replicated, ring.keys, ring.unreachable
         )
     })
+}
+
+/// What is in the way of every folder being the union of all.
+fn files_lack(summary: &Summary) -> Option<String> {
+    let files = &summary.files;
+    if files.folders == 0 {
+        return Some("no node that is up has told of a folder".into());
+    }
+    if files.lost > 0 {
+        return Some(format!("{} acknowledged uploads are lost: every node that had them is down", files.lost));
+    }
+    if files.agree == files.folders && files.is_union {
+        return None;
+    }
+    let need = match files.need_files {
+        0 => String::new(),
+        need => format!(", {need} files ({:.1} MB) are to come over all of them", files.need_bytes as f64 / 1e6),
+    };
+    Some(format!("{} of {} folders hold the same{need}", files.agree, files.folders))
 }
 
 /// A network being followed.
@@ -145,8 +174,14 @@ pub async fn wait(cluster: &Cluster, goal: Goal, limit: Duration) -> Result<Summ
         Goal::Converged => "converged",
         Goal::Members => "agreed on its members",
         Goal::Keys => "brought every key its copies",
+        Goal::Files => "brought every folder all files",
     };
-    let lack = keys_lack(&summary).filter(|_| goal == Goal::Keys && summary.verdict != Verdict::Unknown);
+    let lack = match goal {
+        _ if summary.verdict == Verdict::Unknown => None,
+        Goal::Keys => keys_lack(&summary),
+        Goal::Files => files_lack(&summary),
+        Goal::Converged | Goal::Members => None,
+    };
     let error = format!("network has not {what} after {}: {}", seconds(limit), lack.unwrap_or(summary.reason));
     Err(Failure::new(error).hint("`p2pnet status` shows each node; `--timeout 120s` waits longer"))
 }
@@ -266,6 +301,7 @@ fn headline(summary: &Summary) -> Vec<String> {
         format!("overlay   {}", summary.overlay_text()),
     ];
     lines.extend(ring_lines(summary));
+    lines.extend(file_lines(summary));
     for (i, fault) in summary.faults.iter().enumerate() {
         let label = if i == 0 { "faults" } else { "" };
         let missing = match fault.not_on.len() {
@@ -315,16 +351,62 @@ fn ring_lines(summary: &Summary) -> Vec<String> {
     lines
 }
 
+/// The shared folder in a line, and in a second one what is under way with it or amiss.
+fn file_lines(summary: &Summary) -> Vec<String> {
+    let files = &summary.files;
+    if files.folders == 0 && files.uploads == 0 {
+        return vec!["files     no folder".to_owned()];
+    }
+    let mut lines = vec![format!(
+        "files     {} of {} agree, {} files ({:.1} MB), {} conflicts; {} uploads, {} at risk, {} lost",
+        files.agree,
+        files.folders,
+        files.paths,
+        files.bytes as f64 / 1e6,
+        files.conflicts,
+        files.uploads,
+        files.at_risk,
+        files.lost
+    )];
+    let mut more = Vec::new();
+    if files.groups.len() > 1 {
+        let group = |group: &DigestGroup| format!("{} × {}", group.nodes, group.digest.as_deref().unwrap_or("none"));
+        let groups: Vec<String> = files.groups.iter().take(4).map(group).collect();
+        more.push(format!("{}{}", groups.join(", "), if files.groups.len() > 4 { " …" } else { "" }));
+    }
+    if files.need_files > 0 {
+        more.push(format!("{} files ({:.1} MB) to come", files.need_files, files.need_bytes as f64 / 1e6));
+    }
+    if files.one_holder > 0 && files.folders > 1 {
+        let about = if files.estimated { "about " } else { "" };
+        more.push(format!("{about}{} on one node only", files.one_holder));
+    }
+    match (files.union_for_ms, files.union_ms_last) {
+        (Some(ms), _) => more.push(format!("union for {:.1} s", ms as f64 / 1e3)),
+        (None, Some(ms)) => more.push(format!("last union took {:.1} s", ms as f64 / 1e3)),
+        (None, None) => {}
+    }
+    if files.bad_chunks > 0 {
+        more.push(format!("{} wrong chunks refused", files.bad_chunks));
+    }
+    if !more.is_empty() {
+        lines.push(format!("          {}", more.join("; ")));
+    }
+    lines
+}
+
 /// Nodes that are not as they should be come one a line, the others as a count: one screen, whatever the size.
 fn table(summary: &Summary) -> Vec<String> {
     const ROWS: usize = 15;
     let disk_is_odd = |row: &Detail| row.disk.is_some_and(|disk| disk != DiskState::Fine);
-    let odd: Vec<_> = summary.detail.iter().filter(|row| !row.agrees || disk_is_odd(row)).collect();
+    let folder_is_odd = |row: &Detail| matches!(row.folder, Some(FolderState::Full | FolderState::Broken));
+    let is_odd = |row: &&Detail| !row.agrees || disk_is_odd(row) || folder_is_odd(row);
+    let odd: Vec<_> = summary.detail.iter().filter(is_odd).collect();
     let mut lines = Vec::new();
     if !odd.is_empty() {
         lines.push(format!(
-            "{:<12} {:<8} {:>7} {:>7} {:<6} {:>9}  address",
-            "node", "state", "members", "keys", "disk", "memory"
+            "{:<12} {:<8} {:>7} {:>7} {:<6} {:>7} {:<7} {:>9}  address",
+            "node", "state", "members", "keys", "disk", "files", "folder", "memory"
         ));
     }
     for row in odd.iter().take(ROWS) {
@@ -344,8 +426,21 @@ fn table(summary: &Summary) -> Vec<String> {
             Some(DiskState::Full) => "FULL",
             Some(DiskState::Broken) => "BROKEN",
         };
+        let files = row.files.map_or_else(|| "-".into(), |files| files.to_string());
+        let folder = match row.folder {
+            None => "-",
+            Some(FolderState::NoFolder) => "none",
+            Some(FolderState::Broken) => "BROKEN",
+            Some(FolderState::Full) => "FULL",
+            Some(FolderState::Scanning) => "scan",
+            Some(FolderState::Stalled) => "stall",
+            Some(FolderState::Syncing) => "sync",
+            Some(FolderState::Idle) => "idle",
+        };
         let (name, members) = (&row.name, row.members);
-        lines.push(format!("{name:<12} {state:<8} {members:>7} {keys:>7} {disk:<6} {memory:>9}  {address}"));
+        lines.push(format!(
+            "{name:<12} {state:<8} {members:>7} {keys:>7} {disk:<6} {files:>7} {folder:<7} {memory:>9}  {address}"
+        ));
     }
     if odd.len() > ROWS {
         lines.push(format!("… and {} more that do not agree", odd.len() - ROWS));
@@ -414,6 +509,38 @@ mod tests {
         (summary.ring.under_replicated, summary.ring.copies, summary.ring.repairing_for_ms) =
             (3, [0, 1, 2, 67], Some(1_500));
         assert_eq!(ring_lines(&summary)[1], "          0 without a live copy, 1 with 1, 2 with 2; repair for 1.5 s");
+    }
+
+    #[test]
+    fn folders_hold_the_same_or_the_reason_why_not_is_said() {
+        let mut summary = Summary { verdict: Verdict::Converging, ..Summary::default() };
+        summary.nodes.up = 4;
+        assert_eq!(file_lines(&summary), ["files     no folder"]);
+        assert_eq!(files_lack(&summary).unwrap(), "no node that is up has told of a folder");
+        let files = &mut summary.files;
+        (files.agree, files.folders, files.paths, files.bytes, files.is_union) = (4, 4, 400, 1_638_400, false);
+        assert!(!Goal::Files.holds(&summary), "somebody has changed a file and not told the rest");
+        summary.files.is_union = true;
+        assert!(Goal::Files.holds(&summary), "whatever keys and messages do");
+        assert_eq!(Goal::Files.reached(&summary), "all 4 folders hold the same 400 files, 1638400 bytes");
+        let line = "files     4 of 4 agree, 400 files (1.6 MB), 0 conflicts; 0 uploads, 0 at risk, 0 lost";
+        assert_eq!(file_lines(&summary), [line]);
+        let files = &mut summary.files;
+        (files.agree, files.need_files, files.need_bytes, files.union_for_ms) = (3, 20, 2_000_000, Some(1_500));
+        let group = |digest: &str, nodes| DigestGroup {
+            digest: Some(digest.into()),
+            nodes,
+            files: 0,
+            lacking: 0,
+            names: vec![],
+        };
+        files.groups = vec![group("4f2a91c0", 3), group("91c077aa", 1)];
+        let lack = "3 of 4 folders hold the same, 20 files (2.0 MB) are to come over all of them";
+        assert_eq!(files_lack(&summary).unwrap(), lack);
+        let more = "          3 × 4f2a91c0, 1 × 91c077aa; 20 files (2.0 MB) to come; union for 1.5 s";
+        assert_eq!(file_lines(&summary)[1], more);
+        summary.files.lost = 1;
+        assert!(files_lack(&summary).unwrap().contains("lost"));
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! wide     title · labels · values · details · progress or the reason in full
-//! middle   title · verdict, up, agreement, time to converge · keys, messages, host · reason
-//! narrow   title · verdict, up, agreement · keys, messages, host
+//! middle   title · verdict, up, agreement, time to converge · keys, files, messages, host · reason
+//! narrow   title · verdict, up, agreement · keys, files, messages, host
 //! tiny     the verdict
 //! ```
 
@@ -12,6 +12,7 @@ use ratatui::{
     text::{Line, Span},
 };
 
+mod folder;
 mod store;
 
 use super::{
@@ -194,9 +195,8 @@ fn past_times(model: &Model) -> String {
     let none = model.theme.symbols.none;
     let show = |ms: Option<u64>| ms.map_or_else(|| none.to_owned(), duration);
     format!(
-        "last {} p50 {} p99 {}",
+        "last {} p99 {}",
         show(model.picture.summary.converged_in_ms.or(model.agreement.last_ms())),
-        show(model.agreement.percentile_ms(50)),
         show(model.agreement.percentile_ms(99))
     )
 }
@@ -226,10 +226,11 @@ fn wide(model: &Model, layout: &Layout, buf: &mut Buffer) {
     ]);
     let counts = &summary.nodes;
     let (balance, copies) = store::groups(model);
-    let groups: [(u16, &str, Line<'static>, Line<'static>); 7] = [
-        (17, "VERDICT", Line::from(verdict(model)), Line::from(part(host_bound(model), Role::Warning, model))),
+    let (files, folders) = folder::groups(model);
+    let groups: [(u16, &str, Line<'static>, Line<'static>); 8] = [
+        (16, "VERDICT", Line::from(verdict(model)), Line::from(part(host_bound(model), Role::Warning, model))),
         (
-            24,
+            22,
             "NODES",
             Line::from(part(format!("{} of {} up", counts.up, counts.wanted), Role::Title, model)),
             // The worst first: what has no room is the least of it.
@@ -240,7 +241,7 @@ fn wide(model: &Model, layout: &Layout, buf: &mut Buffer) {
             ]),
         ),
         (
-            21,
+            20,
             "MEMBERSHIP",
             Line::from(part(format!("{agreement} agree"), agreement_role, model)),
             Line::from(vec![
@@ -249,14 +250,14 @@ fn wide(model: &Model, layout: &Layout, buf: &mut Buffer) {
             ]),
         ),
         (
-            32,
+            23,
             "TIME TO CONVERGE",
             Line::from(part(clock, clock_role, model)),
             Line::from(part(past_times(model), Role::Muted, model)),
         ),
-        (22, "KEYS  max/mean", balance, copies),
+        (23, "KEYS  max/mean", balance, copies),
         (
-            26,
+            22,
             "MESSAGES",
             Line::from(vec![
                 part(format!("{} sent ", count(messages.accepted)), Role::Text, model),
@@ -264,8 +265,9 @@ fn wide(model: &Model, layout: &Layout, buf: &mut Buffer) {
             ]),
             arrived,
         ),
+        (17, "FILES", files, folders),
         (
-            18,
+            17,
             "HOST",
             Line::from(part(host_text, host_role, model)),
             Line::from(part(host_total(model), Role::Muted, model)),
@@ -289,7 +291,7 @@ fn wide(model: &Model, layout: &Layout, buf: &mut Buffer) {
 
 /// A slow laptop is not a slow protocol.
 fn host_bound(model: &Model) -> &'static str {
-    if model.host.is_some_and(|host| host.cpu_percent > 90.0) { " the host is busy" } else { "" }
+    if model.host.is_some_and(|host| host.cpu_percent > 90.0) { " host is busy" } else { "" }
 }
 
 fn host_total(model: &Model) -> String {
@@ -329,6 +331,7 @@ fn messages_and_host(model: &Model) -> Vec<Span<'static>> {
     let behind = messages.delivered < messages.expected;
     let words = model.picture.summary.overlay_words();
     let mut spans = store::in_short(model);
+    spans.extend(folder::in_short(model));
     spans.extend([
         part(format!(" messages {}  ", count(messages.accepted)), Role::Text, model),
         part(

@@ -3,7 +3,7 @@
 //! ```text
 //! ≥ 150×40  four panes and the log          header 5, prompt 3     the faults take the curve's place while they have the focus
 //! ≥  95×28  two panes and a merged strip    header 4, prompt 3     strip: traces and log, or the pane whose digit was pressed
-//!                                                                  in both, beside the nodes: peers or ring, whichever was last
+//!                                                                  in both, beside the nodes: peers, ring or files, whichever was last
 //! ≥  60×16  one pane with tabs              header 3, prompt 3
 //!    below  verdict, a note, the prompt
 //! ```
@@ -77,7 +77,9 @@ impl Layout {
     fn four(&mut self, body: Rect, focus: Pane, beside: Beside) {
         let (body, log) = cut_bottom(body, (body.height / 5).max(6));
         let (upper, lower) = cut_top(body, body.height * 3 / 5);
-        let (nodes, second) = cut_left(upper, upper.width * 21 / 40);
+        // The files' table has columns of its own for each node.
+        let fortieths = if beside == Beside::Files { 14 } else { 21 };
+        let (nodes, second) = cut_left(upper, upper.width * fortieths / 40);
         let (traces, agreement) = cut_left(lower, lower.width * 21 / 40);
         self.panes = vec![
             (Pane::Nodes, nodes),
@@ -90,12 +92,16 @@ impl Layout {
 
     fn two(&mut self, body: Rect, focus: Pane, beside: Beside) {
         let (upper, strip) = cut_bottom(body, (body.height * 2 / 5).max(6));
-        // The circle needs the room that a table's last columns can spare.
-        let fortieths = if beside == Beside::Ring { 19 } else { 22 };
+        // The circle and the files need the room that a table's last columns can spare.
+        let fortieths = match beside {
+            Beside::Peers => 22,
+            Beside::Ring => 19,
+            Beside::Files => 14,
+        };
         let (nodes, second) = cut_left(upper, upper.width * fortieths / 40);
         self.panes = vec![(Pane::Nodes, nodes), (shown(beside), second)];
         match focus {
-            Pane::Nodes | Pane::Peers | Pane::Ring => self.strip = Some(strip),
+            Pane::Nodes | Pane::Peers | Pane::Ring | Pane::Files => self.strip = Some(strip),
             other => self.panes.push((other, strip)),
         }
     }
@@ -117,6 +123,7 @@ fn shown(beside: Beside) -> Pane {
     match beside {
         Beside::Peers => Pane::Peers,
         Beside::Ring => Pane::Ring,
+        Beside::Files => Pane::Files,
     }
 }
 
@@ -140,7 +147,7 @@ fn cut_left(area: Rect, columns: u16) -> (Rect, Rect) {
 mod tests {
     use super::*;
 
-    const BESIDE: [Beside; 2] = [Beside::Peers, Beside::Ring];
+    const BESIDE: [Beside; 3] = [Beside::Peers, Beside::Ring, Beside::Files];
 
     #[test]
     fn nothing_overlaps_and_nothing_is_off_the_screen() {
@@ -168,7 +175,11 @@ mod tests {
         assert!(Layout::of((100, 30), Pane::Log, Beside::Peers, false).area(Pane::Log).is_some());
         assert_eq!(Layout::of((160, 45), Pane::Log, Beside::Peers, true).panes.len(), 1);
         for pane in Pane::ALL {
-            let beside = if pane == Pane::Ring { Beside::Ring } else { Beside::Peers };
+            let beside = match pane {
+                Pane::Ring => Beside::Ring,
+                Pane::Files => Beside::Files,
+                _ => Beside::Peers,
+            };
             assert!(
                 Layout::of((160, 45), pane, beside, false).area(pane).is_some(),
                 "{pane:?} is in sight once it has the focus"

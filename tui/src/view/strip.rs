@@ -20,7 +20,7 @@ pub(super) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
     let title = Line::from(vec![
         Span::styled(" 3 Traces + 5 Log ", theme.style(Role::Title)),
         Span::styled(
-            format!("{} a digit brings one up, 4 Agreement, 6 Faults, 7 Ring ", theme.symbols.dot),
+            format!("{} a digit brings one up, 4 Agreement, 6 Faults, 7 Ring, 8 Files ", theme.symbols.dot),
             theme.style(Role::Muted),
         ),
     ]);
@@ -40,9 +40,9 @@ pub(super) fn tabs(model: &Model, area: Rect, buf: &mut Buffer) {
     for pane in Pane::ALL {
         let name = format!("{} {}", pane.digit(), pane.title());
         spans.push(if pane == model.focus {
-            Span::styled(format!("[{name}] "), theme.style(Role::Focus))
+            Span::styled(format!("[{name}]"), theme.style(Role::Focus))
         } else {
-            Span::styled(format!(" {name}  "), theme.style(Role::Muted))
+            Span::styled(format!(" {name} "), theme.style(Role::Muted))
         });
     }
     let used: usize = spans.iter().map(Span::width).sum();

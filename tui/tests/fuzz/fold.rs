@@ -101,6 +101,9 @@ proptest! {
             prop_assert!(summary.messages.delivered <= summary.messages.expected);
             let ring = &summary.ring;
             prop_assert!(ring.agree <= summary.nodes.up);
+            let files = &summary.files;
+            prop_assert!(files.agree <= files.folders && files.folders <= summary.nodes.up);
+            prop_assert!(files.at_risk + files.lost <= files.uploads);
             prop_assert!(ring.under_replicated <= ring.keys && ring.unreachable <= ring.under_replicated || ring.wanted == 0);
             prop_assert_eq!(ring.copies.iter().sum::<u64>(), ring.keys);
             prop_assert!(network.short_places(10).len() <= 10);
@@ -113,7 +116,7 @@ proptest! {
     fn whatever_is_observed_is_drawn(
         observations in vec((now(), observation()), 0..30),
         (width, height) in (1_u16..200, 1_u16..60),
-        pane in select(vec![Pane::Nodes, Pane::Peers, Pane::Traces, Pane::Agreement, Pane::Log]),
+        pane in select(vec![Pane::Nodes, Pane::Peers, Pane::Traces, Pane::Agreement, Pane::Log, Pane::Files]),
         zoom in any::<bool>(),
     ) {
         let mut model =

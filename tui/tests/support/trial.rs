@@ -68,6 +68,8 @@ pub enum Blow {
 
 /// Acknowledged before each blow, and after the last.
 const WRITES_BETWEEN: usize = 50;
+/// By then everything that nodes hold has been told.
+const TOLD_WITHIN: Duration = Duration::from_millis(1_500);
 /// How long a pause and a cut last. Meanwhile clients go on.
 const FROZEN: Duration = Duration::from_secs(5);
 const CUT: Duration = Duration::from_secs(12);
@@ -330,6 +332,9 @@ impl<'a> Trial<'a> {
         until("what was asked before is over", PATIENCE * 2, || {
             (self.shared.writing.load(Ordering::SeqCst) == 0).then_some(())
         });
+        // What a node holds it tells twice a second at most, and `wait` knows no more than it is told: of a write of just now it
+        // cannot say yet that copies are missing.
+        std::thread::sleep(TOLD_WITHIN);
         self.wait_until_whole();
         self.kill(2);
         self.shared.nobody_writes.store(false, Ordering::SeqCst);

@@ -25,7 +25,7 @@ use p2pnet_shared::{
 };
 use serde::de::IgnoredAny;
 
-use super::{ApiError, CALLER_HEADER, Surface, body::Fields};
+use super::{ApiError, CALLER_HEADER, Surface, body::Fields, percent};
 use crate::{
     dht::{Answer, Request as Question},
     runtime::keys::Asked,
@@ -175,20 +175,7 @@ fn key_of(written: &str) -> Result<Key, ApiError> {
         return checked(written.to_owned());
     }
     let broken = || ApiError::bad("the key has a `%` without two hexadecimal digits; write `%25` for a percent sign");
-    let mut bytes = Vec::with_capacity(written.len());
-    let mut rest = written.as_bytes();
-    while let Some((byte, after)) = rest.split_first() {
-        rest = after;
-        if *byte != b'%' {
-            bytes.push(*byte);
-            continue;
-        }
-        let (digits, after) = rest.split_at_checked(2).ok_or_else(broken)?;
-        let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-        let (high, low) = (digit(digits[0]).ok_or_else(broken)?, digit(digits[1]).ok_or_else(broken)?);
-        bytes.push(high * 16 + low);
-        rest = after;
-    }
+    let bytes = percent::bytes(written).ok_or_else(broken)?;
     checked(String::from_utf8(bytes).map_err(|_| ApiError::bad("the key is not UTF-8 once it is percent-decoded"))?)
 }
 

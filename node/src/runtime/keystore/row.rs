@@ -1,4 +1,4 @@
-//! One entry as the file keeps it.
+//! One entry as the files keep it.
 //!
 //! ```text
 //! key: its text     value: ┌──────────────────────────────┬────────────────────────┐
@@ -6,7 +6,10 @@
 //!                          │ 8 B                          │ postcard               │
 //!                          └──────────────────────────────┴────────────────────────┘
 //! ```
-//! redb checks its pages when a file is opened, but not while it copies them later; this checksum is older than any page.
+//! redb checks its pages when a file is opened, but not while it copies them later; this checksum is older than any page,
+//! and goes with the row from the log to there.
+
+use std::collections::BTreeMap;
 
 use p2pnet_shared::{
     Key,
@@ -15,13 +18,17 @@ use p2pnet_shared::{
 
 const SUM_BYTES: usize = 8;
 
-/// The row of an entry.
-pub(super) fn encode(entry: &Entry) -> Vec<u8> {
-    let row = postcard::to_extend(&entry.versions, vec![0; SUM_BYTES]);
-    let mut row = row.expect("versions have a length");
-    let sum = sum(entry.key.as_str(), &row[SUM_BYTES..]);
-    row[..SUM_BYTES].copy_from_slice(&sum);
-    row
+/// What is to be under some keys: a row, or nothing.
+pub(super) type Rows<'a> = BTreeMap<&'a str, Option<&'a [u8]>>;
+
+/// Appends the row of an entry.
+pub(super) fn encode(entry: &Entry, mut out: Vec<u8>) -> Vec<u8> {
+    let start = out.len();
+    out.extend([0; SUM_BYTES]);
+    let mut out = postcard::to_extend(&entry.versions, out).expect("versions have a length");
+    let sum = sum(entry.key.as_str(), &out[start + SUM_BYTES..]);
+    out[start..][..SUM_BYTES].copy_from_slice(&sum);
+    out
 }
 
 /// The entry of a row, or what is wrong with it.

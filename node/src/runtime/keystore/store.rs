@@ -1,12 +1,12 @@
 //! The redb file of one node: made, opened, read whole once, and from then on only written.
 //!
-//! Two tables: `store` says which version the file is of, `entries` has one row (row.rs) for each key.
+//! Two tables: `entries` has one row (row.rs) for each key; `store` says which version the file is of, to which log it is
+//! bound (log.rs), and up to which of its groups it has them all. A file of version 1 has no log.
 //!
 //! Always holds: what is opened is the state after some commit, whole, and in one life never one before the last that was
 //! acknowledged; or it is an error that says why.
 
 use std::{
-    collections::BTreeMap,
     fmt,
     fs::{self, File},
     io,
@@ -14,11 +14,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use p2pnet_shared::{Key, wire::dht::Entry};
+use p2pnet_shared::wire::dht::Entry;
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition, backends::FileBackend};
 
 use super::{
-    row,
+    log,
+    row::{self, Rows},
     trial::{Disk, Header, Trial, Wrong},
 };
 
@@ -27,7 +28,9 @@ pub(super) const FILE: &str = "keys.redb";
 /// The file while it is made.
 const BESIDE: &str = "keys.redb.new";
 /// Of our tables and rows. Raised when an older node could not read them.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
+/// Of files without a log.
+const VERSION_WITHOUT_LOG: u64 = 1;
 /// Bytes of pages that redb keeps in memory. The entries are in memory as they are: what is read is the path to a page
 /// that is about to change.
 const CACHE_BYTES: usize = 512 * 1024;
@@ -35,10 +38,20 @@ const CACHE_BYTES: usize = 512 * 1024;
 const ENTRIES: TableDefinition<&str, &[u8]> = TableDefinition::new("entries");
 const STORE: TableDefinition<&str, u64> = TableDefinition::new("store");
 
-/// What is to be on disk under some keys: a row, or nothing.
-pub(super) type Rows = BTreeMap<Key, Option<Vec<u8>>>;
+/// Bytes of a log, at most, before what it holds goes into the redb file. A commit takes what it takes for as many changes as
+/// fit, and a start reads as much.
+const LOG_BYTES: usize = 2 * 1024 * 1024;
 
-/// Why the file cannot be used.
+/// What a file says of its log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Bound {
+    /// Which log.
+    pub(super) salt: u64,
+    /// The last of its groups that the file has, with all before it.
+    pub(super) applied: u64,
+}
+
+/// Why a file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Trouble {
     /// No room. It may be tried again.
@@ -49,9 +62,11 @@ pub(super) enum Trouble {
     Broken(String),
 }
 
-/// Where the file is, or in tests how it is reached.
+/// Where the files are, or in tests how they are reached.
 pub(super) struct Home {
     folder: PathBuf,
+    /// [`LOG_BYTES`], or in tests less.
+    pub(super) log_bytes: usize,
     /// Lets a test stand between us and the disk.
     #[cfg(test)]
     pub(super) wrap: Option<Box<dyn Fn(Disk) -> Disk + Send>>,
@@ -67,6 +82,7 @@ impl Home {
     pub(super) fn new(folder: &Path) -> Self {
         Self {
             folder: folder.to_owned(),
+            log_bytes: LOG_BYTES,
             #[cfg(test)]
             wrap: None,
         }
@@ -76,8 +92,17 @@ impl Home {
         self.folder.join(FILE)
     }
 
-    fn disk(&self, file: File) -> Result<Disk, Trouble> {
-        let disk: Disk = Box::new(FileBackend::new(file).map_err(|error| Trouble::Broken(error.to_string()))?);
+    pub(super) fn log_file(&self) -> PathBuf {
+        self.folder.join(log::FILE)
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Takes hold of a file: nobody else can at the same time.
+    pub(super) fn disk(&self, file: File) -> io::Result<Disk> {
+        let disk: Disk = Box::new(FileBackend::new(file).map_err(io::Error::other)?);
         #[cfg(test)]
         if let Some(wrap) = &self.wrap {
             return Ok(wrap(disk));
@@ -93,6 +118,7 @@ pub(super) struct Store {
     trial: Trial,
     /// The header after the last commit.
     good: Header,
+    bound: Option<Bound>,
 }
 
 impl Store {
@@ -108,13 +134,16 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(from_disk(&error)),
         };
-        let trial = Trial::existing(home.disk(file)?, good).map_err(|wrong| match wrong {
-            Wrong::Shape(why) => Trouble::Broken(why),
-            Wrong::Disk(error) => from_disk(&error),
-        })?;
+        let trial =
+            Trial::existing(home.disk(file).map_err(|error| from_disk(&error))?, good).map_err(
+                |wrong| match wrong {
+                    Wrong::Shape(why) => Trouble::Broken(why),
+                    Wrong::Disk(error) => from_disk(&error),
+                },
+            )?;
         let store = guarded(&trial, || {
-            let store = Self::over(&trial)?;
-            store.check_version()?;
+            let mut store = Self::over(&trial)?;
+            store.bound = store.read_bound()?;
             store.read(&mut take)?;
             Ok(store)
         })?;
@@ -123,14 +152,15 @@ impl Store {
     }
 
     /// A new file. It gets its name once it is whole, so that a file with that name always is.
-    pub(super) fn create(home: &Home) -> Result<Self, Trouble> {
+    pub(super) fn create(home: &Home, bound: Bound) -> Result<Self, Trouble> {
         let beside = home.folder.join(BESIDE);
         let made = (|| {
             let file = File::options().read(true).write(true).create(true).truncate(true).open(&beside);
-            let trial = Trial::new_file(home.disk(file.map_err(|error| from_disk(&error))?)?);
+            let disk = file.and_then(|file| home.disk(file)).map_err(|error| from_disk(&error))?;
+            let trial = Trial::new_file(disk);
             let store = guarded(&trial, || {
                 let mut store = Self::over(&trial)?;
-                store.write(&Rows::new(), true)?;
+                store.write(&Rows::new(), bound)?;
                 Ok(store)
             })?;
             fs::rename(&beside, home.file()).map_err(|error| from_disk(&error))?;
@@ -146,19 +176,25 @@ impl Store {
     fn over(trial: &Trial) -> Result<Self, Stopped> {
         let database = Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(trial.clone())?;
         let good = trial.header().ok_or("it was opened without a header")?;
-        Ok(Self { database: Some(database), trial: trial.clone(), good })
+        Ok(Self { database: Some(database), trial: trial.clone(), good, bound: None })
     }
 
     fn database(&self) -> Result<&Database, Stopped> {
         self.database.as_ref().ok_or_else(|| "it is closed".into())
     }
 
-    fn check_version(&self) -> Result<(), Stopped> {
+    /// What it says of its log; `None` if it is of a version that has none.
+    fn read_bound(&self) -> Result<Option<Bound>, Stopped> {
         let read = self.database()?.begin_read()?;
         let foreign = "it is not a store of keys, but another program's redb file";
         let table = read.open_table(STORE).map_err(|_| foreign)?;
-        match table.get("version")?.map(|version| version.value()) {
-            Some(VERSION) => Ok(()),
+        let number = |name| Ok::<_, Stopped>(table.get(name)?.map(|number| number.value()));
+        match number("version")? {
+            Some(VERSION) => {
+                let (salt, applied) = (number("log")?.ok_or(foreign)?, number("applied")?.ok_or(foreign)?);
+                Ok(Some(Bound { salt, applied }))
+            }
+            Some(VERSION_WITHOUT_LOG) => Ok(None),
             Some(other) => {
                 Err(format!("it is of version {other}, this p2pnet knows {VERSION}; use a newer one").into())
             }
@@ -176,32 +212,40 @@ impl Store {
         Ok(())
     }
 
-    /// Puts these rows on disk, all or none: when this returns they are there, also after a power failure.
+    /// Puts these rows on disk, and which groups of the log that makes, all or nothing: when this returns they are there,
+    /// also after a power failure.
     ///
     /// # Errors
     /// None of them will ever be read again in this life. The store is good for nothing but [`Store::good`] then.
-    pub(super) fn commit(&mut self, rows: &Rows) -> Result<(), Trouble> {
+    pub(super) fn commit(&mut self, rows: &Rows<'_>, bound: Bound) -> Result<(), Trouble> {
         let trial = self.trial.clone();
-        guarded(&trial, || self.write(rows, false))
+        guarded(&trial, || self.write(rows, bound))
     }
 
-    fn write(&mut self, rows: &Rows, first: bool) -> Result<(), Stopped> {
+    fn write(&mut self, rows: &Rows<'_>, bound: Bound) -> Result<(), Stopped> {
         let write = self.database()?.begin_write()?;
         {
             let mut table = write.open_table(ENTRIES)?;
             for (key, row) in rows {
                 match row {
-                    Some(row) => drop(table.insert(key.as_str(), row.as_slice())?),
-                    None => drop(table.remove(key.as_str())?),
+                    Some(row) => drop(table.insert(key, row)?),
+                    None => drop(table.remove(key)?),
                 }
             }
-            if first {
-                write.open_table(STORE)?.insert("version", VERSION)?;
+            let mut table = write.open_table(STORE)?;
+            for (name, number) in [("version", VERSION), ("log", bound.salt), ("applied", bound.applied)] {
+                table.insert(name, number)?;
             }
         }
         write.commit()?;
         self.good = self.trial.header().ok_or("it was committed without a header")?;
+        self.bound = Some(bound);
         Ok(())
+    }
+
+    /// What it says of its log.
+    pub(super) fn bound(&self) -> Option<Bound> {
+        self.bound
     }
 
     /// The header after the last commit.
@@ -260,7 +304,7 @@ fn guarded<T>(trial: &Trial, work: impl FnOnce() -> Result<T, Stopped>) -> Resul
     Err(trial.take_trouble().map_or(Trouble::Broken(why), |error| from_disk(&error)))
 }
 
-fn from_disk(error: &io::Error) -> Trouble {
+pub(super) fn from_disk(error: &io::Error) -> Trouble {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
             Trouble::Full(error.to_string())

@@ -1,22 +1,22 @@
-//! The thread that writes: everything that waits goes into one transaction.
+//! The thread that writes: everything that waits goes to disk together.
 //!
 //! ```text
-//! persist() ─▶ queue (bounded) ─▶ take all ─▶ rows, the last word per key ─▶ one commit, one fsync ─▶ Persisted { last }
-//!                  ▲                                                                └ failed ─▶ NotPersisted { first }
-//!                  └── takes nothing more until the loop has heard of the failure ──────────────────┘
+//! persist() ─▶ queue (bounded) ─▶ take all ─▶ one group in the log, one sync (files.rs) ─▶ Persisted { last }
+//!                  ▲                                                └ failed ─▶ NotPersisted { first }
+//!                  └── takes nothing more until the loop has heard of the failure ────────┘
 //! ```
-//! **What a commit costs.** Processor time for entries of 230 bytes under random keys, in a file of some thousand (ext4 on a
-//! virtual disk whose fsync takes 0.1 ms; an append-only log with an fsync for each group = 1):
+//! **What a group costs.** Processor time for entries of 230 bytes under random keys, in a file of some thousand (ext4 on a
+//! virtual disk whose fsync takes 0.1 ms; a group of one in the log = 1):
 //!
-//! | changes in a group | log | redb: rows by key | redb, per change | redb, a group as one row |
-//! |---|---|---|---|---|
-//! | 1 | 1 | 1.3 | 1.3 | 1.4 |
-//! | 10 | 1.4 | 3.7 | 0.37 | 1.9 |
-//! | 100 | 1.7 | 24 | 0.24 | 2.5 |
+//! | changes in a group | log | redb: rows by key | redb, per change |
+//! |---|---|---|---|
+//! | 1 | 1 | 1.3 | 1.3 |
+//! | 10 | 1.4 | 3.7 | 0.37 |
+//! | 100 | 1.7 | 24 | 0.24 |
 //!
-//! A group of ten costs a change less than a third of what it costs alone, so when changes come fast a group is waited for
-//! ([`Pace`]); one that comes alone is never held up. A journal within redb (a group as one row) would halve what is left
-//! and need a clean-up of its own; a larger cache than ours gains a fifth and costs every node megabytes.
+//! So groups go to the log, and thousands of changes at a time from there to redb. A group of ten costs a change a seventh of
+//! what it costs alone, so when changes come fast a group is waited for ([`Pace`]); one that comes alone is never held up.
+//! When nothing has come for [`QUIET`], what is in the log goes to redb, once.
 
 use std::{
     collections::VecDeque,
@@ -27,13 +27,11 @@ use std::{
 use p2pnet_shared::{NodeName, wire::dht::Refusal};
 use tokio::sync::mpsc;
 
-use super::{
-    row,
-    store::{Home, Rows, Store, Trouble},
-    trial::Header,
-};
+use super::{files::Files, log::Group, store::Trouble};
 use crate::dht::{self, Change};
 
+/// How long nothing happens before the log is emptied.
+const QUIET: Duration = Duration::from_secs(1);
 /// Changes that wait for the disk. Beyond it batches are refused, as too much to do.
 const QUEUE_CHANGES: usize = 64 * 1024;
 /// How many changes are worth waiting for: ten cost little more than half of what they cost in fives.
@@ -61,6 +59,8 @@ struct Queue {
     changes: usize,
     /// Failures that the loop has not heard of yet: what it hands over until then is part of them.
     failures: u32,
+    /// The thread sleeps for want of work.
+    sleeps: bool,
     /// No more batches will come: write what is there and end.
     closing: bool,
     /// The node is gone: end at once.
@@ -85,8 +85,11 @@ impl Line {
         }
         queue.changes += changes.len();
         queue.batches.push_back((batch, changes));
-        drop(queue);
-        self.news.notify_all();
+        // Whoever writes or waits for more looks again by itself: waking costs a system call for each put.
+        if std::mem::take(&mut queue.sleeps) {
+            drop(queue);
+            self.news.notify_all();
+        }
         true
     }
 
@@ -114,10 +117,22 @@ impl Line {
         self.news.notify_all();
     }
 
-    /// Waits for work, and for more of it if that pays, and takes it; `None` to end.
-    fn take(&self, pace: &mut Pace) -> Option<(u64, u64, Vec<Change>)> {
+    /// Waits for work, and for more of it if that pays, and takes it. With `patience`, waits no longer than that.
+    fn take(&self, pace: &mut Pace, patience: Option<Duration>) -> Task {
+        let mut queue = self.lock();
         let idle = |queue: &mut Queue| queue.batches.is_empty() && !queue.closing;
-        let mut queue = self.news.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
+        queue.sleeps = idle(&mut queue);
+        queue = match patience {
+            None => self.news.wait_while(queue, idle).unwrap_or_else(PoisonError::into_inner),
+            Some(patience) => {
+                let waited = self.news.wait_timeout_while(queue, patience, idle);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+        };
+        queue.sleeps = false;
+        if idle(&mut queue) {
+            return Task::Rest;
+        }
         let wait = pace.wait(Instant::now());
         if !wait.is_zero() && !queue.closing {
             drop(queue);
@@ -126,9 +141,9 @@ impl Line {
             queue = self.lock();
         }
         if queue.dropped {
-            return None;
+            return Task::End;
         }
-        let (first, mut changes) = queue.batches.pop_front()?;
+        let Some((first, mut changes)) = queue.batches.pop_front() else { return Task::End };
         let mut last = first;
         while let Some((_, next)) = queue.batches.front()
             && changes.len() + next.len() <= GROUP_CHANGES
@@ -139,7 +154,7 @@ impl Line {
         }
         queue.changes -= changes.len();
         pace.taken(Instant::now(), changes.len());
-        Some((first, last, changes))
+        Task::Write { first, last, changes }
     }
 
     fn fail(&self) {
@@ -148,6 +163,17 @@ impl Line {
         queue.batches.clear();
         queue.changes = 0;
     }
+}
+
+/// What is to be done.
+#[derive(Debug)]
+enum Task {
+    /// Write these changes, of the batches from the first to the last.
+    Write { first: u64, last: u64, changes: Vec<Change> },
+    /// Nothing has come for a while.
+    Rest,
+    /// End.
+    End,
 }
 
 /// How fast changes come, and so how long a group is waited for.
@@ -183,8 +209,7 @@ impl Pace {
 /// What the thread owns.
 pub(super) struct Writer {
     pub(super) me: NodeName,
-    pub(super) home: Home,
-    pub(super) store: Option<Store>,
+    pub(super) files: Files,
     pub(super) line: Arc<Line>,
     pub(super) told: mpsc::UnboundedSender<dht::Input>,
 }
@@ -192,13 +217,21 @@ pub(super) struct Writer {
 impl Writer {
     /// Writes until told to end.
     pub(super) fn run(mut self) {
-        // The header after the last commit of this life; a file that failed is opened again as of then.
-        let mut good = self.store.as_ref().map(Store::good);
-        let mut broken = false;
-        let mut full = false;
+        let mut group = Group::new();
+        let (mut broken, mut full) = (false, false);
         let mut pace = Pace::default();
-        while let Some((first, last, changes)) = self.line.take(&mut pace) {
-            let done = if broken { Err(Refusal::Broken) } else { self.write(&changes, &mut good, &mut full) };
+        loop {
+            let patience = (!broken && !full && !self.files.are_settled()).then_some(QUIET);
+            let (first, last, changes) = match self.line.take(&mut pace, patience) {
+                Task::Write { first, last, changes } => (first, last, changes),
+                Task::Rest => {
+                    let done = self.files.settle();
+                    broken = self.judge(done, &mut full) == Err(Refusal::Broken);
+                    continue;
+                }
+                Task::End => break,
+            };
+            let done = if broken { Err(Refusal::Broken) } else { self.write(&changes, &mut group, &mut full) };
             broken |= done == Err(Refusal::Broken);
             if done.is_err() {
                 self.line.fail();
@@ -211,20 +244,22 @@ impl Writer {
                 break;
             }
         }
-        self.store = None;
+        drop(self.files);
         self.line.ended();
     }
 
-    fn write(&mut self, changes: &[Change], good: &mut Option<Header>, full: &mut bool) -> Result<(), Refusal> {
-        let mut rows = Rows::new();
+    fn write(&mut self, changes: &[Change], group: &mut Group, full: &mut bool) -> Result<(), Refusal> {
+        group.clear();
         for change in changes {
-            match change {
-                Change::Put(entry) => rows.insert(entry.key.clone(), Some(row::encode(entry))),
-                Change::Drop(key) => rows.insert(key.clone(), None),
-            };
+            group.push(change);
         }
-        let done = self.commit(&rows, good);
-        let node = &self.me;
+        let done = self.files.write(group);
+        self.judge(done, full)
+    }
+
+    /// What became of a write, in words for the log and for whoever waits.
+    fn judge(&self, done: Result<(), Trouble>, full: &mut bool) -> Result<(), Refusal> {
+        let (node, file) = (&self.me, self.files.home().file());
         match done {
             Ok(()) => {
                 if std::mem::take(full) {
@@ -234,33 +269,15 @@ impl Writer {
             }
             Err(Trouble::Full(why)) => {
                 if !std::mem::replace(full, true) {
-                    let file = self.home.file();
                     tracing::error!(%node, "no room for keys in {}: {why}; new ones are refused until there is", file.display());
                 }
                 Err(Refusal::Full)
             }
             Err(Trouble::Broken(why)) => {
-                let file = self.home.file();
                 tracing::error!(%node, "the keys in {} cannot be written: {why}; {}", file.display(), super::WAY_OUT);
                 Err(Refusal::Broken)
             }
         }
-    }
-
-    fn commit(&mut self, rows: &Rows, good: &mut Option<Header>) -> Result<(), Trouble> {
-        let mut store = match (self.store.take(), *good) {
-            (Some(store), _) => store,
-            (None, None) => Store::create(&self.home)?,
-            (None, Some(_)) => match Store::open(&self.home, *good, drop)? {
-                Some(store) => store,
-                None => return Err(Trouble::Broken("the file is gone".to_owned())),
-            },
-        };
-        // A store that failed is dropped: nothing of what it did is to be seen again.
-        store.commit(rows)?;
-        *good = Some(store.good());
-        self.store = Some(store);
-        Ok(())
     }
 }
 

@@ -1,16 +1,17 @@
 //! One connection's task: greets, then reads and writes at once until either side has had enough.
 //!
 //! Bytes are read into one buffer that all lines of a node share, so an idle line holds none; what is kept from one read
-//! to the next is the beginning of a frame, which grows only as its bytes arrive.
+//! to the next is the beginning of a frame, which grows only as its bytes arrive. Once much of a frame is missing the rest is
+//! read to where it belongs, and not by way of the shared buffer.
 
 use std::{future::poll_fn, net::SocketAddr, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
 use p2pnet_shared::{
     Epoch, NodeName,
-    wire::{ENVELOPE_MAX_BYTES, Hello, PEER_PREFACE, dht::PACKET_MAX_BYTES},
+    wire::{ENVELOPE_MAX_BYTES, Hello},
 };
 use tokio::{
-    io::{AsyncRead, AsyncWriteExt, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf},
     net::{
         TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
@@ -19,10 +20,9 @@ use tokio::{
     time::timeout,
 };
 
-use super::Next;
+use super::{Hub, Next, READ_BYTES};
 use crate::runtime::{
     faults::{arrival, open_both_ways, open_from, travel},
-    keys::Keys,
     link::{LinkError, read_frame},
 };
 
@@ -32,10 +32,12 @@ const LINGER: Duration = Duration::from_secs(1);
 const DIAL_LEGS: u32 = 3;
 /// What is kept of a buffer that is empty again, bytes.
 const KEPT_MAX: usize = 4 * 1024;
+/// How far the buffer of a large frame is ahead of its bytes.
+const AHEAD: usize = 4 * READ_BYTES;
 
 /// Reads who dials us, once its preface is known.
-pub(in crate::runtime) async fn greet(keys: Keys, mut stream: TcpStream, permit: OwnedSemaphorePermit) {
-    let wiring = keys.wiring();
+pub(in crate::runtime) async fn greet<H: Hub>(hub: H, mut stream: TcpStream, permit: OwnedSemaphorePermit) {
+    let wiring = hub.wiring();
     let hello = async {
         let mut bytes = Vec::new();
         stream.set_nodelay(true)?;
@@ -45,20 +47,20 @@ pub(in crate::runtime) async fn greet(keys: Keys, mut stream: TcpStream, permit:
         Ok::<_, LinkError>(hello)
     };
     match timeout(wiring.limits.dial_timeout, hello).await {
-        Ok(Ok(hello)) => keys.accepted(hello, stream, permit),
-        Ok(Err(_)) | Err(_) => wiring.counters.peers_refused.add(1),
+        Ok(Ok(hello)) => hub.accepted(hello, stream, permit),
+        Ok(Err(_)) | Err(_) => wiring.traffic().refused.add(1),
     }
 }
 
 /// Dials `peer`, and is its line if somebody answers who is it, in that life or a later one.
-pub(super) async fn dial(keys: Keys, id: u64, wake: Arc<Notify>, peer: NodeName, addr: SocketAddr, epoch: Epoch) {
-    let wiring = keys.wiring().clone();
+pub(super) async fn dial<H: Hub>(hub: H, id: u64, wake: Arc<Notify>, peer: NodeName, addr: SocketAddr, epoch: Epoch) {
+    let wiring = hub.wiring().clone();
     let attempt = async {
         open_both_ways(&mut wiring.faults.clone(), Some(&peer)).await;
         tokio::time::sleep(travel(&wiring.faults, Some(&peer), DIAL_LEGS)).await;
         let mut stream = TcpStream::connect(addr).await?;
         stream.set_nodelay(true)?;
-        let mut first = PEER_PREFACE.to_vec();
+        let mut first = wiring.kind.preface.to_vec();
         wiring.codec.encode_frame_onto(&wiring.me, &mut first);
         stream.write_all(&first).await?;
         let mut bytes = Vec::new();
@@ -72,35 +74,37 @@ pub(super) async fn dial(keys: Keys, id: u64, wake: Arc<Notify>, peer: NodeName,
         Err(slow) => Err(slow.into()),
     };
     match dialled {
-        Ok((hello, stream)) if keys.answered(id, hello.epoch) => Task { keys, id, wake, peer }.run(stream).await,
-        Ok(_) => keys.ended(id, false),
+        Ok((hello, stream)) if hub.peers(|peers| peers.answered(id, hello.epoch)) => {
+            Task { hub, id, wake, peer }.run(stream).await;
+        }
+        Ok(_) => hub.ended(id, false),
         Err(error) => {
-            tracing::debug!(node = %wiring.me.name, %peer, %error, "could not dial for the store");
-            keys.ended(id, false);
+            tracing::debug!(node = %wiring.me.name, %peer, %error, "could not dial for {}", wiring.kind.of);
+            hub.ended(id, false);
         }
     }
 }
 
 /// The line of a peer that dialled us. It begins with our own Hello, which is in its queue.
-pub(super) async fn accepted(
-    keys: Keys,
+pub(super) async fn accepted<H: Hub>(
+    hub: H,
     id: u64,
     wake: Arc<Notify>,
     peer: NodeName,
     stream: TcpStream,
     _permit: OwnedSemaphorePermit,
 ) {
-    Task { keys, id, wake, peer }.run(stream).await;
+    Task { hub, id, wake, peer }.run(stream).await;
 }
 
-struct Task {
-    keys: Keys,
+struct Task<H> {
+    hub: H,
     id: u64,
     wake: Arc<Notify>,
     peer: NodeName,
 }
 
-impl Task {
+impl<H: Hub> Task<H> {
     async fn run(self, stream: TcpStream) {
         let (reader, writer) = stream.into_split();
         let mut goodbye = false;
@@ -121,29 +125,37 @@ impl Task {
                 },
             }
         };
-        let wiring = self.keys.wiring();
+        let wiring = self.hub.wiring();
         if let Err(error) = &result {
             if matches!(error, LinkError::TooLong(_) | LinkError::Decode(_)) {
-                wiring.counters.packets_refused.add(1);
+                wiring.traffic().packets_refused.add(1);
             }
-            tracing::debug!(node = %wiring.me.name, peer = %self.peer, %error, "a connection of the store ended");
+            tracing::debug!(node = %wiring.me.name, peer = %self.peer, %error, "a connection of {} ended", wiring.kind.of);
         }
-        self.keys.ended(self.id, goodbye);
+        self.hub.ended(self.id, goodbye);
     }
 
     /// Reads until the other side closes, with a goodbye or without, which is an error.
     async fn read(&self, mut stream: OwnedReadHalf, goodbye: &mut bool) -> Result<(), LinkError> {
-        let wiring = self.keys.wiring();
-        let (mut inbox, mut packets, mut faults) = (Inbox::default(), Vec::new(), wiring.faults.clone());
+        let (wiring, traffic) = (self.hub.wiring(), self.hub.wiring().traffic());
+        let (mut inbox, mut packets) = (Inbox::new(wiring.kind.packet_max), Vec::new());
+        let mut faults = wiring.faults.clone();
         loop {
-            let count = poll_fn(|cx| {
-                let mut shared = self.keys.buffer();
-                let mut buffer = ReadBuf::new(&mut shared);
-                std::task::ready!(Pin::new(&mut stream).poll_read(cx, &mut buffer))?;
-                inbox.bytes.extend_from_slice(buffer.filled());
-                Poll::Ready(Ok::<usize, std::io::Error>(buffer.filled().len()))
-            });
-            let count = count.await;
+            let missing = inbox.missing();
+            let count = if missing >= READ_BYTES {
+                // Grows as bytes arrive, and never past the frame.
+                inbox.bytes.reserve_exact(missing.min(AHEAD));
+                (&mut stream).take(missing as u64).read_buf(&mut inbox.bytes).await
+            } else {
+                let read = poll_fn(|cx| {
+                    let mut shared = wiring.scratch.lock();
+                    let mut buffer = ReadBuf::new(&mut shared);
+                    std::task::ready!(Pin::new(&mut stream).poll_read(cx, &mut buffer))?;
+                    inbox.bytes.extend_from_slice(buffer.filled());
+                    Poll::Ready(Ok::<usize, std::io::Error>(buffer.filled().len()))
+                });
+                read.await
+            };
             let is_calm = faults.borrow().is_calm();
             if !is_calm {
                 open_from(&mut faults, &self.peer).await;
@@ -160,12 +172,12 @@ impl Task {
                     *goodbye = true;
                     continue;
                 }
-                wiring.counters.packet_bytes_in.add(frame.len());
+                traffic.bytes_in.add(frame.len());
                 packets.push(wiring.codec.decode(frame)?);
             }
             inbox.tidy();
-            wiring.counters.packets_in.add(packets.len());
-            if !self.keys.received(self.id, &self.peer, &mut packets, inbox.is_partial(), *goodbye) {
+            traffic.packets_in.add(packets.len());
+            if !self.hub.received(self.id, &self.peer, &mut packets, inbox.is_partial(), *goodbye) {
                 return Ok(()); // given up meanwhile
             }
         }
@@ -174,10 +186,10 @@ impl Task {
     /// Writes until the line is closed and nothing waits for it any more, then says goodbye. The half is handed back,
     /// because dropping it closes the connection.
     async fn write(&self, mut stream: OwnedWriteHalf) -> Result<OwnedWriteHalf, LinkError> {
-        let mut faults = self.keys.wiring().faults.clone();
+        let mut faults = self.hub.wiring().faults.clone();
         let mut spare = Vec::new();
         loop {
-            match self.keys.next(self.id, std::mem::take(&mut spare)) {
+            match self.hub.peers(|peers| peers.next(self.id, std::mem::take(&mut spare))) {
                 // How long a write may take is watched from outside, for all lines at once.
                 Next::Write(bytes) => {
                     stream.write_all(&bytes).await?;
@@ -187,13 +199,13 @@ impl Task {
                 Next::Wait => self.wake.notified().await,
                 Next::At(due) => {
                     if arrival(&mut faults, &self.peer, Some(due), None).await {
-                        self.keys.arrived(self.id);
+                        self.hub.peers(|peers| peers.arrived(self.id));
                     } else {
                         return Ok(stream); // the node is going away
                     }
                 }
                 Next::Close => {
-                    let patience = self.keys.wiring().limits.frame_timeout;
+                    let patience = self.hub.wiring().limits.frame_timeout;
                     timeout(patience, stream.write_all(&[0; 4])).await??;
                     timeout(patience, stream.shutdown()).await??;
                     return Ok(stream);
@@ -204,20 +216,32 @@ impl Task {
 }
 
 /// Bytes that came in, as frames.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inbox {
+    /// The longest frame that is taken.
+    frame_max: usize,
     bytes: Vec<u8>,
     /// How many of them have been taken.
     taken: usize,
 }
 
 impl Inbox {
+    fn new(packet_max: usize) -> Self {
+        Self { frame_max: packet_max + ENVELOPE_MAX_BYTES, bytes: Vec::new(), taken: 0 }
+    }
+
+    /// How many bytes are missing of the frame that has begun; 0 if none has, or if it is not known yet. To be asked of a tidy one.
+    fn missing(&self) -> usize {
+        let Some((length, rest)) = self.bytes.split_first_chunk::<4>() else { return 0 };
+        (u32::from_be_bytes(*length) as usize).min(self.frame_max).saturating_sub(rest.len())
+    }
+
     /// The next whole frame, without its length; empty for a goodbye.
     fn frame(&mut self) -> Result<Option<&[u8]>, LinkError> {
         let rest = &self.bytes[self.taken..];
         let Some((length, rest)) = rest.split_first_chunk::<4>() else { return Ok(None) };
         let length = u32::from_be_bytes(*length) as usize;
-        if length > PACKET_MAX_BYTES + ENVELOPE_MAX_BYTES {
+        if length > self.frame_max {
             return Err(LinkError::TooLong(length));
         }
         let Some(frame) = rest.get(..length) else { return Ok(None) };
@@ -252,7 +276,7 @@ mod tests {
     fn frames_come_whole_however_the_bytes_arrive() {
         let stream = [framed(b"one"), framed(&[7; 300]), framed(b""), framed(b"two")].concat();
         for piece in [1, 2, 3, 5, 64, stream.len()] {
-            let (mut inbox, mut frames) = (Inbox::default(), Vec::new());
+            let (mut inbox, mut frames) = (Inbox::new(1_000), Vec::new());
             for bytes in stream.chunks(piece) {
                 inbox.bytes.extend_from_slice(bytes);
                 while let Some(frame) = inbox.frame().unwrap() {
@@ -267,12 +291,14 @@ mod tests {
 
     #[test]
     fn a_length_alone_buys_no_memory_and_one_too_long_is_refused_at_once() {
-        let mut inbox = Inbox::default();
-        let longest = u32::try_from(PACKET_MAX_BYTES + ENVELOPE_MAX_BYTES).unwrap();
+        let mut inbox = Inbox::new(1_000_000);
+        let longest = u32::try_from(inbox.frame_max).unwrap();
         inbox.bytes.extend_from_slice(&longest.to_be_bytes());
         assert!(inbox.frame().unwrap().is_none() && inbox.is_partial());
         assert!(inbox.bytes.capacity() < 1_024);
-        let mut inbox = Inbox { bytes: (longest + 1).to_be_bytes().to_vec(), taken: 0 };
+        assert_eq!(inbox.missing(), longest as usize);
+        let mut inbox = Inbox::new(1_000_000);
+        inbox.bytes.extend_from_slice(&(longest + 1).to_be_bytes());
         assert!(matches!(inbox.frame(), Err(LinkError::TooLong(_))));
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use p2pnet_shared::{
     Key,
-    wire::{PEER_PREFACE, dht::Message},
+    wire::dht::{Message, Packet},
 };
 use tokio::{io::AsyncReadExt, net::TcpListener, sync::Semaphore, task::JoinSet};
 
@@ -13,7 +13,11 @@ use p2pnet_shared::wire::dht::Entry;
 use super::*;
 use crate::{
     dht,
-    runtime::{faults::Faults, keys::Owner, keystore::Keystore},
+    runtime::{
+        faults::Faults,
+        keys::{Keys, Owner},
+        keystore::Keystore,
+    },
 };
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -34,6 +38,8 @@ async fn house(number: u32, epoch: u64, change: impl FnOnce(&mut Limits)) -> Hou
     change(&mut limits);
     let faults = Faults::none(name(number));
     let wiring = Wiring {
+        kind: STORE,
+        scratch: Scratch::new(),
         me: Hello { name: name(number), epoch: Epoch(epoch) },
         codec: Codec::new(&"lab".parse().unwrap(), None),
         limits: Arc::new(limits),
@@ -65,8 +71,8 @@ async fn house(number: u32, epoch: u64, change: impl FnOnce(&mut Limits)) -> Hou
 }
 
 impl House {
-    fn counters(&self) -> &Counters {
-        &self.keys.wiring().counters
+    fn counters(&self) -> &Traffic {
+        self.keys.wiring().traffic()
     }
 
     /// Sends some packets to `peer`, answers to nothing that was asked, so that there is no answer to them; says how many
@@ -111,7 +117,7 @@ async fn many_packets_both_ways_share_one_connection() {
     assert_eq!(two.send(1, 300, &key(7)), 300);
     until("the answers arrive", || one.counters().packets_in.get() == 300).await;
     assert_eq!((one.keys.connections(), two.keys.connections()), (1, 1));
-    assert_eq!((one.counters().peers_dialled.get(), two.counters().peers_dialled.get()), (1, 0));
+    assert_eq!((one.counters().dialled.get(), two.counters().dialled.get()), (1, 0));
 }
 
 #[tokio::test]
@@ -128,7 +134,7 @@ async fn who_is_unknown_or_not_there_is_not_reached() {
     assert_eq!(one.send(9, 1, &key(1)), 0, "nobody knows where");
     drop(two);
     one.send(2, 1, &key(1));
-    until("the dial fails", || one.counters().peers_failed.get() == 1).await;
+    until("the dial fails", || one.counters().failed.get() == 1).await;
     assert_eq!(one.keys.unreachable(), [name(2)]);
 }
 
@@ -159,9 +165,9 @@ async fn an_earlier_life_is_dead() {
     // One knows of a later life of two than the one that answers there, and than the one that dials.
     one.keys.member_up(&name(2), two.addr, Epoch(8));
     one.send(2, 1, &key(1));
-    until("the dial fails", || one.counters().peers_failed.get() == 1).await;
+    until("the dial fails", || one.counters().failed.get() == 1).await;
     two.send(1, 1, &key(1));
-    until("the other is refused", || one.counters().peers_refused.get() == 1).await;
+    until("the other is refused", || one.counters().refused.get() == 1).await;
     assert_eq!(one.counters().packets_in.get() + two.counters().packets_in.get(), 0);
 }
 
@@ -180,7 +186,7 @@ async fn a_queue_that_is_full_closes_its_connection() {
     let (one, _two) = pair(|limits| limits.peer_queue_bytes = 10_000).await;
     assert_eq!(one.send(2, 9, &key(1_000)), 9);
     assert_eq!(one.send(2, 1, &key(1_000)), 0, "no room for a tenth");
-    assert_eq!(one.counters().peers_overflowed.get(), 1);
+    assert_eq!(one.counters().overflowed.get(), 1);
     assert_eq!(one.send(2, 1, &key(1_000)), 1, "there is a new one");
 }
 

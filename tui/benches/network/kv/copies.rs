@@ -140,6 +140,16 @@ impl Copies {
 }
 
 impl Witness for Copies {
+    fn lacks(&self) -> String {
+        let (short, told) = (self.short, self.counts.len());
+        let short = self.wanted.iter().filter(|(_, copies)| short > 0 && !is_whole(copies, &self.dead)).take(3);
+        let some: Vec<String> = short.map(|(place, copies)| format!("{place:?} on {copies:?}")).collect();
+        match self.short {
+            0 => String::new(),
+            many => format!("{N} copies of {many} keys, by the word of {told} nodes: {}", some.join(", ")),
+        }
+    }
+
     fn observe(&mut self, observation: &Observation) {
         let Observation::Feed(FeedLine::Report { node, report }) = observation else { return };
         match report {

@@ -66,7 +66,7 @@ impl Filled {
             running.rest(&mut copies, WARM_UP).await;
             let (to, filled) = (doors.clone(), keys.clone());
             let fill = tokio::task::spawn_blocking(move || to.fill(&filled, 1));
-            running.during(&mut copies, fill).await.expect("every key is acknowledged");
+            running.during("all keys are put", &mut copies, fill).await.expect("every key is acknowledged");
             running.until_seeing("every key has its copies", &mut copies, |copies, _, _| copies.short() == 0).await;
             doors
         });
@@ -81,7 +81,7 @@ impl Filled {
         if !kill_at_once(&self.lab, victims) {
             let killed = cluster.stop_nodes(victims, Signal::Kill);
             let mut witnesses = (&mut survivors, &mut self.copies);
-            self.running.during(&mut witnesses, killed).await.expect("nodes can be killed");
+            self.running.during("the engine kills", &mut witnesses, killed).await.expect("nodes can be killed");
         }
         self.copies.bury(victims);
         let mut witnesses = (&mut survivors, &mut self.copies);
@@ -104,7 +104,7 @@ impl Filled {
     async fn lost(&mut self, dead: &[NodeName]) -> u64 {
         let (doors, keys) = (self.doors.without(dead), self.keys.clone());
         let read = tokio::task::spawn_blocking(move || doors.count_wrong(&keys));
-        self.running.during(&mut self.copies, read).await.expect("it can be read")
+        self.running.during("all keys are read", &mut self.copies, read).await.expect("it can be read")
     }
 
     /// Reads all keys round and round, through all but these.
@@ -133,7 +133,7 @@ impl Reader {
         self.stop.store(true, Ordering::Relaxed);
         let thread = self.thread;
         let ended = tokio::task::spawn_blocking(move || thread.join().expect("the reader ends"));
-        let outcome = running.during(copies, ended).await.expect("the reader ends");
+        let outcome = running.during("the reader ends", copies, ended).await.expect("the reader ends");
         for complaint in &outcome.complaints {
             eprintln!("kv: {complaint}");
         }

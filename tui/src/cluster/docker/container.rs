@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{NAME_LABEL, NETWORK_LABEL, ROLE_LABEL, SETTINGS_LABEL};
 use crate::cluster::{
-    Role, Settings, Unit, UnitState,
+    MEMORY, Role, Settings, Unit, UnitState,
     engine::{Draft, Held, Plan},
     folders,
 };
@@ -106,6 +106,8 @@ fn environment(plan: &Plan, draft: &Draft) -> Vec<String> {
             env.push(format!("PUSH={}", settings.push.as_str()));
             env.push(format!("VNODES={}", settings.vnodes()));
             env.extend(["DATA_DIR=/data".to_owned(), "SYNC_DIR=/sync".to_owned()]);
+            env.extend(settings.egress.map(|bytes| format!("EGRESS={bytes}")));
+            env.extend(MEMORY.map(|(name, value)| format!("{name}={value}")));
         }
     }
     if draft.role == Role::Node {
@@ -276,6 +278,7 @@ mod tests {
             secret: Some("hush".to_owned()),
             push: crate::cluster::Push::Flood,
             vnodes: Some(32),
+            egress: Some(6_000_000),
         };
         Plan { settings, token: "t0k".to_owned(), program: "sha256:1".to_owned() }
     }
@@ -292,7 +295,7 @@ mod tests {
         let env = environment(&plan, &Draft::node(1));
         assert_eq!(secret_in(&env).as_deref(), Some("hush"));
         let later = environment(&Plan { settings: found.settings, ..plan.clone() }, &Draft::node(101));
-        for line in ["PUSH=flood", "VNODES=32"] {
+        for line in ["PUSH=flood", "VNODES=32", "EGRESS=6000000", "MALLOC_ARENA_MAX=1"] {
             assert!(
                 env.contains(&line.to_owned()) && later.contains(&line.to_owned()),
                 "{line} also of nodes added later"

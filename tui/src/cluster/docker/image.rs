@@ -64,6 +64,8 @@ async fn import(docker: &Docker, hash: &str, contents: &[u8]) -> Result<(), Fail
         r#"CMD ["node"]"#.to_owned(),
         format!("USER {ANYBODY}"),
         "EXPOSE 5000".to_owned(),
+        // A node that was told of nobody looks around; those we start have a bootstrap and keep quiet.
+        "ENV LAN=auto".to_owned(),
         format!("LABEL {HASH_LABEL}={hash}"),
     ];
     // A tag of its own keeps it from dangling when the next build takes the others.

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     cluster::{
-        Role,
+        MEMORY, Role,
         engine::{Draft, Plan},
         folders,
     },
@@ -97,6 +97,7 @@ fn command(record: &Record, draft: &Draft) -> Command {
     command.args(["--bind", &settings.bind.to_string(), "--gateway", &record.gateway.to_string()]);
     command.args(["--network", settings.network.as_str()]).env("PUSH", settings.push.as_str());
     command.env("VNODES", settings.vnodes().to_string());
+    command.envs(settings.egress.map(|bytes| ("EGRESS", bytes.to_string()))).envs(MEMORY);
     command.arg("--data").arg(folder.join("data")).env("SYNC_DIR", folder.join("sync"));
     let bootstrap = Draft::bootstrap().address(settings).filter(|_| draft.role == Role::Node);
     if let Some(bootstrap) = bootstrap {

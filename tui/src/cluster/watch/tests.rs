@@ -92,6 +92,7 @@ fn watched() -> (Arc<Pretend>, mpsc::UnboundedSender<Result<Happening, Failure>>
         secret: None,
         push: Push::default(),
         vnodes: None,
+        egress: None,
     };
     let plan = Plan { settings, token: String::new(), program: String::new() };
     let watcher = watch(vec![engine.clone()], plan);

@@ -158,3 +158,19 @@ fn redundancy_and_ways_are_of_the_recent_messages() {
     let ways = messages.ways;
     assert_eq!((messages.last_hop, ways.push, ways.graft, ways.repair, ways.late), (Some(2), 1, 0, 1, 1));
 }
+
+/// It was waited for in vain: a link that starts over brings a snapshot, and the event that was missed is never told.
+#[test]
+fn the_last_survivor_whose_link_started_over_is_heard_by_its_snapshot() {
+    let mut told = Told::of(4);
+    told.dies(4, 30_000);
+    told.learns(1, MemberEventKind::Died, 4, Status::Dead, 32_000);
+    told.learns(2, MemberEventKind::Died, 4, Status::Dead, 32_100);
+    told.now = 33_000;
+    assert!(told.feed(FeedLine::Lost { node: name(3), at: UnixMillis(33_000) }).is_empty());
+    told.says(3, Report::Hello { id: uuid::Uuid::nil(), epoch: Epoch(1_000), addr: "10.0.0.1:5000".parse().unwrap() });
+    let members = vec![row(1, Status::Alive), row(2, Status::Alive), row(4, Status::Dead)];
+    let changes = told.says(3, Report::Snapshot { members, deliveries: vec![], links: vec![] });
+    assert_eq!(kinds(&changes), [ChangeKind::DeclaredDead, ChangeKind::Converged]);
+    assert!(changes[0].text.starts_with("all 3 survivors know"), "{changes:?}");
+}
