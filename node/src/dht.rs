@@ -54,7 +54,7 @@ use std::collections::BTreeMap;
 
 use p2pnet_shared::{
     Epoch, Key, NodeName, UnixMillis,
-    ring::{Place, Ring},
+    ring::{Place, Ring, RingDigest},
     telemetry::{HeldKey, KeyCounts, KeyEvent},
     wire::dht::{Actor, Entry, Message, Packet, Refusal},
 };
@@ -63,6 +63,7 @@ use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use self::{
     calls::{Call, Calls, LOOK},
     peers::Peers,
+    read::Said,
     repair::{Around, Repair},
     replica::Waiter,
     store::{Changed, Seen, Store},
@@ -87,6 +88,8 @@ pub struct State {
     now: Millis,
     rng: Xoshiro256PlusPlus,
     ring: Ring,
+    /// Of that ring; `None` until somebody wants to know.
+    ring_digest: Option<RingDigest>,
     /// This node was told of no other, has met none, and holds nothing that others wrote.
     is_alone: bool,
     /// Who came (or went) and is not on the ring yet (or still is), when it changed last, and when it will change.
@@ -127,6 +130,7 @@ impl State {
         let ring = Ring::of(config.vnodes, [me.clone()]);
         Self {
             epoch,
+            ring_digest: None,
             now: Millis(0),
             rng: Xoshiro256PlusPlus::seed_from_u64(seed),
             ring,
@@ -222,7 +226,9 @@ impl State {
             Message::Clock { call } => self.send(from, Message::Clocked { call }, effects),
             Message::Clocked { call } => self.on_clocked(call, &from, effects),
             Message::Read { call, key } => self.on_read(from, call, &key, effects),
-            Message::Held { call, entry, sure } => self.on_held(call, &from, Some((entry, sure)), effects),
+            Message::Held { call, entry, sure, ring } => {
+                self.on_held(call, &from, Some((entry, Said { sure, ring })), effects);
+            }
             Message::Unread { call } => self.on_held(call, &from, None, effects),
             Message::Merge { call, entry, whole } => self.on_merge(from, call, &entry, whole, effects),
             Message::Merged { call, refused, sure, more } => {
@@ -234,7 +240,7 @@ impl State {
     }
 
     /// What a node holds of a key, for a read or for the context of a write; `None` if it cannot say.
-    fn on_held(&mut self, call: u64, from: &NodeName, held: Option<(Option<Entry>, bool)>, effects: &mut Vec<Effect>) {
+    fn on_held(&mut self, call: u64, from: &NodeName, held: Option<(Option<Entry>, Said)>, effects: &mut Vec<Effect>) {
         let Some(mut open) = self.calls.take(call) else { return };
         let gather = match &mut open {
             Call::Read(read) => Some(&mut read.gather),
@@ -244,7 +250,7 @@ impl State {
         let Some(gather) = gather else { return self.calls.put(call, open) };
         let is_fine = |entry: &Entry| entry.key == gather.found().key && version::is_sound(entry);
         match held {
-            Some((entry, sure)) if entry.as_ref().is_none_or(is_fine) => gather.on_held(from, entry, sure),
+            Some((entry, said)) if entry.as_ref().is_none_or(is_fine) => gather.on_held(from, entry, said),
             _ => gather.on_unread(from),
         }
         match open {
@@ -307,6 +313,7 @@ impl State {
             me: &self.me,
             config: &self.config,
             ring: &self.ring,
+            ring_digest: &mut self.ring_digest,
             store: &mut self.store,
             is_reachable: &|name| peers.is_reachable(name, now),
             effects,
@@ -362,6 +369,10 @@ impl State {
     /// Sends; [`State::finish`] puts our clock on it.
     fn send(&self, to: NodeName, message: Message, effects: &mut Vec<Effect>) {
         effects.push(Effect::Send { to, packet: Packet { clock: 0, message } });
+    }
+
+    fn ring_digest(&mut self) -> RingDigest {
+        *self.ring_digest.get_or_insert_with(|| self.ring.digest())
     }
 
     fn clock(&self) -> u64 {

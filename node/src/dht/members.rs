@@ -64,7 +64,7 @@ impl State {
         let old = self.ring.clone();
         let (come, go): (Vec<_>, Vec<_>) = new.into_iter().partition(|(_, came)| *came);
         self.ring.change(come.into_iter().map(|(name, _)| name), go.iter().map(|(name, _)| name));
-        self.ring_changed = self.now;
+        (self.ring_changed, self.ring_digest) = (self.now, None);
         let (ring, me, n) = (&self.ring, &self.me, self.n());
         self.store.unmark(|place| ring.walk(ring.arc(place)).take(n).any(|name| name == me));
         self.with_repair(effects, |repair, around| repair.ring_changed(around, &old));

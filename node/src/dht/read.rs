@@ -7,7 +7,10 @@
 //! ```
 //! It is certain once `r` of the first `n` reachable have answered, and either `r` of the answers are *sure* (their sender
 //! has every acknowledged write of that part of the ring, for all it knows), or everyone of the list was asked and has
-//! answered, could not be reached twice, or stayed silent for too long: more cannot be known. For a get that is its whole
+//! answered, could not be reached twice, or stayed silent for too long: more cannot be known. That holds only of a list by
+//! the ring of those who answered: a node that has just come knows of two members at first, and neither has the key. So who
+//! answers also says which ring it knows, and while that is another one than ours, and not enough are sure, the list is made
+//! anew as members become known, and who knew of others is asked again. Silence lasts too long, for a get, after its whole
 //! deadline, unless membership suspects them: on a slow network the one who knows is the last to answer; and while not even
 //! one answer is sure, all that membership trusts are waited for. For the context of a write it is `patience`: what was
 //! missed then comes back with the first copy.
@@ -17,7 +20,7 @@
 
 use p2pnet_shared::{
     Key, NodeName,
-    ring::Place,
+    ring::{Place, RingDigest},
     wire::dht::{Entry, Message},
 };
 use rand::RngExt;
@@ -41,10 +44,19 @@ enum Asked {
     Silent(Millis),
     /// It could not be reached at that time.
     Lost(Millis),
-    /// It answered: the hash of its versions, and whether it is sure.
-    Answered(u64, bool),
+    /// It answered: the hash of its versions, and what it said beside.
+    Answered(u64, Said),
     /// It cannot read its store.
     Unread,
+}
+
+/// What whoever answers says of its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Said {
+    /// It has every acknowledged write of that part of the ring, for all it knows.
+    pub(super) sure: bool,
+    /// Of the ring it knows.
+    pub(super) ring: RingDigest,
 }
 
 #[derive(Debug)]
@@ -62,8 +74,9 @@ pub(super) const TRIES: u8 = 2;
 #[derive(Debug)]
 pub(super) struct Gather {
     place: Place,
-    /// The extended list of the key, in order.
+    /// The extended list of the key, in order, by this ring.
     targets: Vec<Target>,
+    ring: RingDigest,
     /// All versions that were answered.
     found: Entry,
     started: Millis,
@@ -77,10 +90,24 @@ pub(super) struct Gather {
 }
 
 impl Gather {
-    fn new(place: Place, key: Key, names: Vec<NodeName>, needed: usize, (now, hope): (Millis, Millis)) -> Self {
-        let targets = names.into_iter().map(|name| Target { name, asked: Asked::No, tries: 0 }).collect();
+    fn new(place: Place, key: Key, ring: RingDigest, needed: usize, (now, hope): (Millis, Millis)) -> Self {
         let found = Entry { key, versions: Vec::new() };
-        Self { place, targets, found, started: now, needed, hope, hedged: false, widened: false }
+        let targets = Vec::new();
+        Self { place, targets, ring, found, started: now, needed, hope, hedged: false, widened: false }
+    }
+
+    /// The list is this one now. Who was asked before and is still on it need not be asked again, but for ourselves: we may have
+    /// become a replica, or be none any more.
+    fn follow(&mut self, ring: RingDigest, names: Vec<NodeName>, me: &NodeName) {
+        let mut old = std::mem::take(&mut self.targets);
+        self.ring = ring;
+        self.targets = names
+            .into_iter()
+            .map(|name| match old.iter().position(|target| target.name == name && name != *me) {
+                Some(known) => old.swap_remove(known),
+                None => Target { name, asked: Asked::No, tries: 0 },
+            })
+            .collect();
     }
 
     /// What was found, without versions if nothing was.
@@ -95,21 +122,26 @@ impl Gather {
 
     /// Whether what was found is everything that was acknowledged: enough are sure of it, or nobody is missing.
     pub(super) fn is_sure(&self) -> bool {
-        self.sure() >= self.needed || self.answers() == self.targets.len()
+        self.sure() >= self.needed || (self.answers() == self.targets.len() && !self.is_disputed())
     }
 
     fn sure(&self) -> usize {
-        self.targets.iter().filter(|target| matches!(target.asked, Asked::Answered(_, true))).count()
+        self.targets.iter().filter(|target| matches!(target.asked, Asked::Answered(_, Said { sure: true, .. }))).count()
+    }
+
+    /// Whether somebody who answered knows another ring than ours, and so perhaps somebody who was not asked.
+    fn is_disputed(&self) -> bool {
+        self.targets.iter().any(|target| matches!(target.asked, Asked::Answered(_, said) if said.ring != self.ring))
     }
 
     /// Takes an answer; only the first of each node counts.
-    pub(super) fn on_held(&mut self, from: &NodeName, entry: Option<Entry>, sure: bool) {
+    pub(super) fn on_held(&mut self, from: &NodeName, entry: Option<Entry>, said: Said) {
         let Some(target) = self.targets.iter_mut().find(|target| target.name == *from) else { return };
         if matches!(target.asked, Asked::Answered(..)) {
             return;
         }
-        target.asked = Asked::Answered(entry.as_ref().map_or(0, version::hash), sure);
-        self.widened |= !sure;
+        target.asked = Asked::Answered(entry.as_ref().map_or(0, version::hash), said);
+        self.widened |= !said.sure;
         if let Some(entry) = entry {
             if self.found.versions.is_empty() {
                 self.found = entry;
@@ -152,13 +184,24 @@ impl State {
     }
 
     /// A round of asking for a key that nobody was asked in yet.
-    pub(super) fn gather(&self, place: Place, key: Key, hope: Millis) -> Gather {
-        let list = self.ring.walk(self.ring.arc(place)).take(2 * self.n());
-        Gather::new(place, key, list.cloned().collect(), self.needed(self.config.r), (self.now, hope))
+    pub(super) fn gather(&mut self, place: Place, key: Key, hope: Millis) -> Gather {
+        let ring = self.ring_digest();
+        let mut gather = Gather::new(place, key, ring, self.needed(self.config.r), (self.now, hope));
+        gather.follow(ring, self.extended_list(place), &self.me);
+        gather
+    }
+
+    /// The first n of a place, and as many stand-ins.
+    fn extended_list(&self, place: Place) -> Vec<NodeName> {
+        self.ring.walk(self.ring.arc(place)).take(2 * self.n()).cloned().collect()
     }
 
     /// Asks those whose turn it is; says whether what is known now is certain.
     pub(super) fn ask_on(&mut self, call: u64, gather: &mut Gather, effects: &mut Vec<Effect>) -> bool {
+        let ring = self.ring_digest();
+        if gather.ring != ring {
+            gather.follow(ring, self.extended_list(gather.place), &self.me);
+        }
         loop {
             let alive = |target: &Target| match target.asked {
                 Asked::Answered(..) => true,
@@ -185,7 +228,8 @@ impl State {
             };
             let open = alive.iter().any(|index| !matches!(gather.targets[*index].asked, Asked::Answered(..)))
                 || gather.targets.iter().any(is_awaited);
-            let is_all = !open && gather.widened;
+            let is_disputed = gather.is_disputed() && self.now - gather.started < gather.hope;
+            let is_all = !open && gather.widened && !is_disputed;
             if answered >= gather.needed && (is_all || gather.sure() >= gather.needed) {
                 return true;
             }
@@ -224,7 +268,7 @@ impl State {
             let held = self.store.get(gather.place, key);
             let sure = self.is_sure(gather.place, held);
             let entry = held.map(|held| held.entry.clone());
-            gather.on_held(&name, entry, sure);
+            gather.on_held(&name, entry, Said { sure, ring: gather.ring });
             return true;
         }
         self.send(name, Message::Read { call, key: key.clone() }, effects);
@@ -246,6 +290,8 @@ impl State {
                 Asked::Lost(since) if self.now - since >= AVOID && self.peers.is_reachable(&target.name, self.now) => {
                     (target.asked, target.tries) = (Asked::No, 0);
                 }
+                // One of us has met somebody meanwhile, or will have.
+                Asked::Answered(_, said) if !said.sure && said.ring != gather.ring => target.asked = Asked::No,
                 _ => {}
             }
         }

@@ -84,6 +84,8 @@ pub(super) struct Around<'a> {
     pub(super) me: &'a NodeName,
     pub(super) config: &'a Config,
     pub(super) ring: &'a Ring,
+    /// Of that ring; `None` until somebody wants to know.
+    pub(super) ring_digest: &'a mut Option<RingDigest>,
     pub(super) store: &'a mut Store,
     /// Whether a member can be reached, for all we know.
     pub(super) is_reachable: &'a dyn Fn(&NodeName) -> bool,
@@ -100,6 +102,10 @@ impl Around<'_> {
 
     fn n(&self) -> usize {
         usize::from(self.config.n)
+    }
+
+    fn ring_digest(&mut self) -> RingDigest {
+        *self.ring_digest.get_or_insert_with(|| self.ring.digest())
     }
 
     /// Who is to hold what stands at a place.
@@ -132,7 +138,6 @@ pub(super) struct Repair {
     settled: Settled,
     /// Of everything held; `None` until added up for the ring of now.
     digests: Option<Digests>,
-    ring_digest: Option<RingDigest>,
     /// Copies in the wrong place: which of the replicas have them on disk.
     misplaced: BTreeMap<(Place, Key), Vec<NodeName>>,
     queues: BTreeMap<NodeName, Queue>,
@@ -162,7 +167,6 @@ impl Repair {
 
     /// The ring is another one than `old`. To be called before anything else is done on it.
     pub(super) fn ring_changed(&mut self, around: &mut Around<'_>, old: &Ring) {
-        self.ring_digest = None;
         self.digests = None;
         self.mine = None;
         self.queues.retain(|name, _| is_member(around.ring, name));
@@ -341,10 +345,6 @@ impl Repair {
             }
             Ranges::of(arcs.into_iter().map(|arc| around.ring.span(arc)))
         })
-    }
-
-    fn ring_digest(&mut self, around: &Around<'_>) -> RingDigest {
-        *self.ring_digest.get_or_insert_with(|| around.ring.digest())
     }
 
     fn next_number(&mut self) -> u64 {

@@ -43,7 +43,8 @@ impl State {
         let place = Place::of(key.as_str());
         let held = self.store.get(place, key);
         let (sure, entry) = (self.is_sure(place, held), held.map(|held| held.entry.clone()));
-        self.send(from, Message::Held { call, entry, sure }, effects);
+        let ring = self.ring_digest();
+        self.send(from, Message::Held { call, entry, sure, ring }, effects);
     }
 
     /// Add these versions to yours.

@@ -21,7 +21,10 @@ use std::{fmt, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 pub use self::repair::{ARCS_MAX, ArcDigest, GIVE_MAX, HeldDigest, Holding, OFFER_MAX, Repair};
-use crate::id::{Key, NodeName, UnixMillis};
+use crate::{
+    id::{Key, NodeName, UnixMillis},
+    ring::RingDigest,
+};
 
 /// Largest packet between nodes, bytes: an entry with fifteen siblings of the largest value.
 pub const PACKET_MAX_BYTES: usize = 1024 * 1024;
@@ -215,6 +218,8 @@ pub enum Message {
         entry: Option<Entry>,
         /// Whether whoever answers has every acknowledged write of this key's range, for all it knows.
         sure: bool,
+        /// Of the ring it knows: who is not sure, and knows of others than who asks, does not tell where else to look.
+        ring: RingDigest,
     },
     /// Nobody can say: the store cannot be read.
     Unread {

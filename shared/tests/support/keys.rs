@@ -118,8 +118,8 @@ pub fn message() -> BoxedStrategy<Message> {
         1 => number().prop_map(|call| Message::Clock { call }),
         1 => number().prop_map(|call| Message::Clocked { call }),
         2 => (number(), key()).prop_map(|(call, key)| Message::Read { call, key }),
-        2 => (number(), option::of(entry()), any::<bool>())
-            .prop_map(|(call, entry, sure)| Message::Held { call, entry, sure }),
+        2 => (number(), option::of(entry()), any::<bool>(), number())
+            .prop_map(|(call, entry, sure, ring)| Message::Held { call, entry, sure, ring: RingDigest(ring) }),
         1 => number().prop_map(|call| Message::Unread { call }),
         4 => (number(), entry(), any::<bool>()).prop_map(|(call, entry, whole)| Message::Merge { call, entry, whole }),
         2 => (number(), refusal(), any::<bool>(), option::of(entry()))

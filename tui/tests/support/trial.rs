@@ -70,6 +70,8 @@ pub enum Blow {
 const WRITES_BETWEEN: usize = 50;
 /// By then everything that nodes hold has been told.
 const TOLD_WITHIN: Duration = Duration::from_millis(1_500);
+/// Requests told of with what is wrong: so much before and after.
+const AROUND: Time = 3_000_000;
 /// How long a pause and a cut last. Meanwhile clients go on.
 const FROZEN: Duration = Duration::from_secs(5);
 const CUT: Duration = Duration::from_secs(12);
@@ -397,8 +399,25 @@ impl<'a> Trial<'a> {
         let writes = ops.clone().filter(|op| is_written(op)).count();
         let open = ops.clone().filter(|op| op.outcome == Outcome::Unknown).count();
         let said = format!("{} requests, {writes} writes acknowledged, {open} left open", ops.count());
-        if violations.is_empty() { Ok(said) } else { Err(format!("{said}; {}", ledger::summary(&violations))) }
+        if violations.is_empty() {
+            return Ok(said);
+        }
+        if let Some(violation) = violations.iter().min_by_key(|violation| violation.ops.len()) {
+            tell(&history, violation);
+        }
+        Err(format!("{said}; {}", ledger::summary(&violations)))
     }
+}
+
+/// What was asked of the key of a violation around the requests that show it.
+fn tell(history: &History, violation: &Violation) {
+    let shown: Vec<Time> = violation.ops.iter().map(|op| history.ops[*op].invoked).collect();
+    let (Some(first), Some(last)) = (shown.iter().min(), shown.iter().max()) else { return };
+    let around = first.saturating_sub(AROUND)..=last + AROUND;
+    eprintln!("requests for `{}` around what is wrong:", violation.key);
+    let ops = history.ops.iter().filter(|op| op.key == violation.key);
+    ops.filter(|op| around.contains(&op.invoked) || op.completed.is_some_and(|at| around.contains(&at)))
+        .for_each(|op| eprintln!("  {op}"));
 }
 
 /// Trials in ascending length on `lab`: `lengths` blows each, of `kinds`, so that every kind has its turn; the last ends

@@ -97,7 +97,7 @@ impl Repair {
         let later = fellows.iter().find(|(name, _)| last.as_ref().is_some_and(|last| *name > &last));
         let Some((fellow, digest)) = later.or_else(|| fellows.iter().next()) else { return };
         let (fellow, digest) = ((*fellow).clone(), *digest);
-        let ring = self.ring_digest(around);
+        let ring = around.ring_digest();
         around.send(&fellow, Said::Compare { ring, digest });
         self.compare.last = Some(fellow);
     }
@@ -143,7 +143,7 @@ impl Repair {
             queue.ask_pause = Millis((queue.ask_pause.0 * 2).clamp(ASK_PAUSE.0.0, ASK_PAUSE.1.0));
             queue.ask_after = now + queue.ask_pause;
             spans.truncate(ARCS_MAX);
-            let ring = self.ring_digest(around);
+            let ring = around.ring_digest();
             let arcs = spans.into_iter().map(|span| self.arc_digest(around, span)).collect();
             around.send(&name, Said::Arcs { ring, asked: true, arcs });
         }
@@ -162,7 +162,7 @@ impl Repair {
         let is_shared = |arc: &usize| around.ring.walk(*arc).take(n).any(|name| name == from);
         let mut arcs = around.ring.replicated(around.me, n);
         arcs.retain(is_shared);
-        let same_ring = ring == self.ring_digest(around);
+        let same_ring = ring == around.ring_digest();
         let ours = self.digests.as_ref().map(|digests| digests.sum(arcs.iter().copied())).unwrap_or_default();
         let is_served = self.queues.get(from).is_some_and(Queue::has_work);
         if arcs.is_empty() || is_served || (same_ring && ours == theirs) {
@@ -175,7 +175,7 @@ impl Repair {
             arcs.truncate(ARCS_MAX);
         }
         let arcs = arcs.into_iter().map(|arc| self.arc_digest(around, around.ring.span(arc))).collect();
-        let ring = self.ring_digest(around);
+        let ring = around.ring_digest();
         around.send(from, Said::Arcs { ring, asked: false, arcs });
     }
 
@@ -191,7 +191,7 @@ impl Repair {
         if !is_disjoint(theirs.iter().map(|arc| arc.span)) {
             return;
         }
-        let same_ring = ring == self.ring_digest(around);
+        let same_ring = ring == around.ring_digest();
         let ours: Vec<ArcDigest> = theirs.iter().map(|arc| self.arc_digest(around, arc.span)).collect();
         let is_less = |ours: &ArcDigest, theirs: &ArcDigest| theirs.digest.keys == 0 || theirs.digest == ours.digest;
         if same_ring && self.compare.has_rested(around.now) && !self.compare.is_settled {
@@ -200,7 +200,7 @@ impl Repair {
             self.compared(around, from, parts);
         }
         if asked {
-            let ring = self.ring_digest(around);
+            let ring = around.ring_digest();
             around.send(from, Said::Arcs { ring, asked: false, arcs: ours });
             return;
         }

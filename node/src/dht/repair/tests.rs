@@ -122,7 +122,7 @@ impl Net {
             let pair = if peer < name { (peer.clone(), name.clone()) } else { (name.clone(), peer.clone()) };
             nodes.get(peer).is_some_and(|node| node.is_up) && !cut.contains(&pair)
         };
-        let (mut effects, mut dropped) = (Vec::new(), Vec::new());
+        let (mut effects, mut dropped, mut ring_digest) = (Vec::new(), Vec::new(), None);
         let life = node.life;
         let Node { store, repair, ring, under_way, .. } = &mut node;
         let mut around = Around {
@@ -131,6 +131,7 @@ impl Net {
             me: name,
             config: &self.config,
             ring,
+            ring_digest: &mut ring_digest,
             store,
             is_reachable: &is_reachable,
             effects: &mut effects,

@@ -2,6 +2,7 @@
 
 use p2pnet_shared::{
     Epoch, NodeName, UnixMillis,
+    ring::RingDigest,
     wire::dht::{Dot, Entry, Message, Operation, Packet, Refusal, Version},
 };
 use proptest::{collection::vec, option, prelude::*};
@@ -55,10 +56,11 @@ fn messages() -> impl Strategy<Value = Message> {
         call().prop_map(|call| Message::Clock { call }),
         call().prop_map(|call| Message::Clocked { call }),
         (call(), "[ab]").prop_map(|(call, key)| Message::Read { call, key: key.parse().unwrap() }),
-        (call(), option::of(entries()), any::<bool>()).prop_map(|(call, entry, sure)| Message::Held {
+        (call(), option::of(entries()), any::<bool>(), 0..2_u64).prop_map(|(call, entry, sure, ring)| Message::Held {
             call,
             entry,
-            sure
+            sure,
+            ring: RingDigest(ring)
         }),
         call().prop_map(|call| Message::Unread { call }),
         (call(), entries(), any::<bool>()).prop_map(|(call, entry, whole)| Message::Merge { call, entry, whole }),

@@ -17,7 +17,7 @@ use crate::{
 
 /// When a crash is noticed by all others, and a start.
 const DETECTED: u64 = 2_000;
-const NOTICED: u64 = 50;
+pub(super) const NOTICED: u64 = 50;
 
 #[derive(Debug)]
 enum Event {

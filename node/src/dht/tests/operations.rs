@@ -3,7 +3,7 @@
 use p2pnet_shared::wire::dht::Refusal;
 
 use super::{
-    network::{Net, found, is_stored, put},
+    network::{NOTICED, Net, found, is_stored, put},
     node, value,
 };
 use crate::dht::{Answer, Config, Request};
@@ -66,6 +66,38 @@ fn puts_one_after_the_other_through_different_nodes_leave_no_siblings() {
         net.loss = 0;
         net.run(5_000);
         assert_eq!(net.get(2, "k"), found(&last), "seed {seed}");
+    }
+}
+
+/// It answered out of its own old copy, or that there is none, because nobody among the two members it had met knew better.
+#[test]
+fn a_node_that_starts_again_answers_nothing_for_members_it_has_not_met_yet() {
+    for seed in 1..=16 {
+        let mut net = Net::new(8, seed, Config::default());
+        let again = node(u32::try_from(seed).unwrap() % 8 + 1);
+        let keys: Vec<String> = (0..12).map(|key| format!("key{key}")).collect();
+        let other = if again == node(1) { 2 } else { 1 };
+        keys.iter().for_each(|key| assert!(is_stored(&net.put(other, key, "old"))));
+        net.run(6_000);
+        net.crash(&again);
+        net.run(6_000);
+        keys.iter().for_each(|key| assert!(is_stored(&net.put(other, key, "new"))));
+        net.start(&again);
+        net.run(NOTICED + 1);
+        assert_eq!(net.nodes[&again].state.as_ref().unwrap().ring().members().len(), 2, "it has met one of seven");
+        let gets: Vec<_> = keys.iter().map(|key| net.ask(&again, Request::Read(key.parse().unwrap()))).collect();
+        for (get, key) in gets.into_iter().zip(&keys) {
+            assert_eq!(net.answer(get), found("new"), "seed {seed}, {key}");
+        }
+        net.crash(&again);
+        net.run(6_000);
+        net.start(&again);
+        net.run(NOTICED + 1);
+        let puts: Vec<_> = keys.iter().map(|key| net.ask(&again, put(key, "newest"))).collect();
+        for (stored, key) in puts.into_iter().zip(&keys) {
+            assert!(is_stored(&net.answer(stored)), "seed {seed}, {key}");
+            assert_eq!(net.get(other, key), found("newest"), "seed {seed}, {key}");
+        }
     }
 }
 

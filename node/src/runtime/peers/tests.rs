@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use p2pnet_shared::{
     Key,
+    ring::RingDigest,
     wire::dht::{Message, Packet},
 };
 use tokio::{io::AsyncReadExt, net::TcpListener, sync::Semaphore, task::JoinSet};
@@ -79,7 +80,8 @@ impl House {
     /// were taken.
     fn send(&self, peer: u32, count: u64, key: &Key) -> usize {
         let entry = Some(Entry { key: key.clone(), versions: Vec::new() });
-        let packet = |call| Packet { clock: 1, message: Message::Held { call, entry: entry.clone(), sure: false } };
+        let held = |call| Message::Held { call, entry: entry.clone(), sure: false, ring: RingDigest(0) };
+        let packet = |call| Packet { clock: 1, message: held(call) };
         (0..count).filter(|call| self.keys.send_now(&name(peer), &packet(*call))).count()
     }
 }
