@@ -526,11 +526,6 @@ fn beneath<'a>(set: &'a BTreeSet<FilePath>, path: &FilePath) -> impl Iterator<It
         .take_while(move |other| other.as_str().starts_with(&start))
 }
 
-/// Whether a path is in a folder of this name.
-fn is_beneath(path: &FilePath, folder: &FilePath) -> bool {
-    path.as_str().strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/'))
-}
-
 /// Takes the first of a set, `limit` at most.
 fn take(set: &mut BTreeSet<FilePath>, limit: usize) -> Vec<FilePath> {
     if set.len() <= limit {

@@ -167,8 +167,7 @@ impl Disk {
         if let Err(why) = self.there() {
             return vec![Done::NotWalked(why)];
         }
-        let is_beneath =
-            |path: &&FilePath| beneath.is_none_or(|folder| path.as_str().starts_with(&format!("{folder}/")));
+        let is_beneath = |path: &&FilePath| beneath.is_none_or(|folder| path.is_beneath(folder));
         let files: Vec<(FilePath, Stat)> =
             self.files.keys().filter(is_beneath).map(|path| (path.clone(), self.files[path].stat)).collect();
         let mut pages: Vec<Vec<(FilePath, Stat)>> = files.chunks(PAGE).map(<[_]>::to_vec).collect();
