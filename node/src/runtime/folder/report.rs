@@ -10,8 +10,6 @@ use crate::{
 
 /// Files in one report, 17 bytes each.
 const HELD_CHUNK: usize = 4 * 1024;
-/// Files on their way that are told.
-const PROGRESS_MAX: usize = 16;
 
 impl Node {
     /// Tells what is new since the last time.
@@ -138,8 +136,7 @@ fn changed(news: &mut News, state: &State, reports: &mut Vec<Report>) {
     if !news.is_changed {
         return;
     }
-    let mut progress = state.progress();
-    progress.truncate(PROGRESS_MAX);
+    let progress = state.progress();
     if progress != news.progress_told {
         news.progress_told.clone_from(&progress);
         reports.push(Report::Progress(progress));
