@@ -145,10 +145,10 @@ impl Disk {
             }
             Order::Persist { rows } => Done::Persisted(self.may_write().map(|()| {
                 self.persists += 1;
-                for Row { key, value } in rows {
+                for Row { key, value } in rows.iter() {
                     match value {
-                        Some(value) => drop(self.rows.insert(key.to_string(), value)),
-                        None => drop(self.rows.remove(&*key)),
+                        Some(value) => drop(self.rows.insert(key.to_string(), value.clone())),
+                        None => drop(self.rows.remove(&**key)),
                     }
                 }
             })),
