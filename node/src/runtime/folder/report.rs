@@ -5,7 +5,7 @@ use p2pnet_shared::telemetry::{FolderCounts, FolderEvent, FolderState, Report};
 use super::News;
 use crate::{
     folder::State,
-    runtime::{Node, metrics::Exposition, peers::Hub, telemetry::NEWS_PERIOD, timers::Wake},
+    runtime::{Node, hub::Hub, metrics::Exposition, telemetry::NEWS_PERIOD, timers::Wake},
 };
 
 /// Files in one report, 17 bytes each.
