@@ -53,7 +53,7 @@ mod version;
 mod words;
 
 use p2pnet_shared::{
-    Epoch, FilePath, NodeName, UnixMillis,
+    Epoch, NodeName, UnixMillis,
     wire::folder::{Message, Root},
 };
 use rand::{Rng, SeedableRng, rngs::Xoshiro256PlusPlus};
@@ -61,7 +61,7 @@ use rand::{Rng, SeedableRng, rngs::Xoshiro256PlusPlus};
 use self::{
     asked::Asked,
     census::Censuses,
-    index::Index,
+    index::{Changes, Index},
     neighbours::{Moved, Neighbours},
     orders::{Orders, Owner},
     placing::Desk,
@@ -354,16 +354,15 @@ impl State {
 
     /// Hands on what the index says changed. `from` told us.
     fn take_changes(&mut self, from: Option<&NodeName>) {
-        let changes = self.index.take_changes();
-        let paths: Vec<FilePath> = changes.entries.into_iter().map(|entry| entry.path).collect();
-        paths.iter().chain(&changes.paths).for_each(|path| self.uploads.changed(path));
-        self.rows.add(self.now, changes.rows);
+        let Changes { news, plans, rows } = self.index.take_changes();
+        news.iter().chain(&plans).for_each(|path| self.uploads.changed(path));
+        self.rows.add(self.now, rows);
         let due = self.now + self.config.push_after;
         if from.is_none() {
-            self.rows.hold(due, paths.iter().cloned());
+            self.rows.hold(due, news.iter().cloned());
         }
-        self.talks.changed(due, paths, from);
-        for path in changes.paths {
+        self.talks.changed(due, news, from);
+        for path in plans {
             self.desk.plan(path, from);
         }
     }

@@ -24,6 +24,8 @@ pub mod dht;
 pub mod discovery;
 pub mod folder;
 pub mod membership;
+#[cfg(test)]
+mod pretend;
 pub mod runtime;
 pub mod time;
 

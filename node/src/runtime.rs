@@ -11,13 +11,14 @@
 //! `faults.rs` stands between all of this and the wire, and does nothing unless it is told to.
 //!
 //! One thread, one loop, one owner of all protocol state but the store's and the folder's, which are entered without a hop (`keys.rs`,
-//! `folder.rs`). The loop never waits for one peer: a datagram that does not go
+//! `folder.rs`; what these have in common is in `hub.rs`). The loop never waits for one peer: a datagram that does not go
 //! out at once is dropped and counted (SWIM expects loss), a frame goes into its link's queue, and everything that
 //! takes time is a task with a deadline. Every queue has a size and a rule for when it is full, written where it is made.
 //!
 //! Tasks belong to the node: dropping it ends them all, which is how a test crashes one.
 #![allow(clippy::disallowed_methods, reason = "this is where the clock, chance and tasks come from")]
 
+mod alarm;
 mod answer;
 mod call;
 mod command;
@@ -26,6 +27,7 @@ mod effect;
 mod faults;
 mod folder;
 mod http;
+mod hub;
 mod join;
 mod keys;
 mod keystore;
@@ -35,6 +37,7 @@ mod listener;
 mod messages;
 mod metrics;
 mod peers;
+mod questions;
 mod start;
 mod telemetry;
 mod timers;
@@ -63,7 +66,10 @@ use tokio::{
 use self::{
     command::Command,
     faults::Faults,
+    folder::Folder,
     http::events::Readers,
+    hub::Owner,
+    keys::Keys,
     link::Links,
     messages::MessageLog,
     metrics::Counters,
@@ -122,7 +128,7 @@ enum Input {
 }
 
 /// Waits until the folder has something to be told; for ever without one.
-async fn folder_news(folder: Option<&folder::Owner>) {
+async fn folder_news(folder: Option<&Owner<Folder>>) {
     match folder {
         Some(folder) => folder.news().await,
         None => std::future::pending().await,
@@ -148,9 +154,9 @@ struct Node {
     codec: Codec,
     membership: membership::State,
     broadcast: broadcast::State,
-    keys: keys::Owner,
+    keys: Owner<Keys>,
     /// If it has one.
-    folder: Option<folder::Owner>,
+    folder: Option<Owner<Folder>>,
     udp: UdpSocket,
     links: Links,
     faults: Faults,

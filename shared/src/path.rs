@@ -48,6 +48,12 @@ impl FilePath {
         self.0.rsplit_once('/').map(|(parent, _)| parent)
     }
 
+    /// Whether it is in a folder of that name, however deep.
+    #[must_use]
+    pub fn is_beneath(&self, folder: &Self) -> bool {
+        self.0.strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/'))
+    }
+
     /// Its first eight bytes of BLAKE3, big endian: what stands for the path in digests and telemetry.
     #[must_use]
     pub fn hash64(&self) -> u64 {
@@ -158,5 +164,8 @@ mod tests {
         let path: FilePath = "a/b/c.txt".parse().unwrap();
         assert_eq!((path.name(), path.parent()), ("c.txt", Some("a/b")));
         assert_eq!("top".parse::<FilePath>().unwrap().parent(), None);
+        let is_beneath = |folder: &str| path.is_beneath(&folder.parse().unwrap());
+        assert!(is_beneath("a") && is_beneath("a/b"));
+        assert!(!is_beneath("a/b/c") && !is_beneath("a/b/c.txt") && !is_beneath("b"));
     }
 }

@@ -11,7 +11,8 @@
 //! ```
 //! A key is drawn at once. Other news is drawn at most ten times a second; a mark that moves by itself, while copies of keys
 //! do and it is in sight, thirty times; a running clock once a second; nothing otherwise. Between two draws at most 512 messages or 5 ms of them are taken in, so a flood of news never holds a key back.
-//! Every verb runs in a task of its own: a slow engine delays its answer and nothing else.
+//! Every verb runs in a task of its own: a slow engine delays its answer and nothing else. Tables and listings are asked for by way of
+//! the gateway (`asking.rs`).
 #![allow(clippy::disallowed_methods, reason = "this is where time and tasks come from")]
 
 use std::{
@@ -33,6 +34,7 @@ use crate::{
     view::theme::{Depth, Theme},
 };
 
+mod asking;
 mod history_file;
 mod host;
 mod keyboard;

@@ -7,7 +7,7 @@
 //! ├ traces ──────────────────────────┼ agreement or faults ──┤  view/traces.rs     view/agreement.rs, view/faults.rs
 //! ├ log ─────────────────────────────┴───────────────────────┤  view/log.rs
 //! └ prompt ──────────────────────────────────────────────────┘  view/prompt.rs
-//!   which pane goes where at which size: view/layout.rs; colours and glyphs: view/theme.rs; cells: view/cells.rs
+//!   which pane goes where at which size: view/layout.rs; colours and glyphs: view/theme.rs; cells and tables: view/cells.rs, view/table.rs
 //! ```
 //! Always holds: no size of terminal, 1×1 included, makes a draw fail.
 
@@ -31,6 +31,7 @@ mod prompt;
 pub(crate) mod ring;
 mod story;
 mod strip;
+mod table;
 pub mod theme;
 mod traces;
 

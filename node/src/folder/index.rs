@@ -116,10 +116,10 @@ pub(super) struct Counts {
 /// What changed and is not yet dealt with.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
-    /// Entries that others may lack.
-    pub(super) entries: Vec<Entry>,
+    /// Paths of entries that others may lack.
+    pub(super) news: Vec<FilePath>,
     /// Paths to plan, see [`Index::plan`]: folders before what is in them.
-    pub(super) paths: Vec<FilePath>,
+    pub(super) plans: Vec<FilePath>,
     /// For [`super::Order::Persist`].
     pub(super) rows: Vec<Row>,
 }
@@ -406,7 +406,7 @@ impl Index {
     /// Everything that changed since it was last asked for. See [`Index::take_news`], [`Index::take_plans`], [`Index::take_rows`].
     pub(super) fn take_changes(&mut self) -> Changes {
         let all = usize::MAX;
-        Changes { entries: self.take_news(all), paths: self.take_plans(all), rows: self.take_rows(all) }
+        Changes { news: self.take_news(all), plans: self.take_plans(all), rows: self.take_rows(all) }
     }
 
     /// Whether [`Index::take_changes`] would give something.
@@ -414,9 +414,11 @@ impl Index {
         !self.news.is_empty() || !self.plans.is_empty() || !self.rows.is_empty()
     }
 
-    /// Entries that changed since they were last taken, `limit` at most.
-    pub(super) fn take_news(&mut self, limit: usize) -> Vec<Entry> {
-        take(&mut self.news, limit).iter().filter_map(|path| self.entry(path)).cloned().collect()
+    /// Paths whose entries changed since they were last taken, `limit` at most.
+    pub(super) fn take_news(&mut self, limit: usize) -> Vec<FilePath> {
+        let mut paths = take(&mut self.news, limit);
+        paths.retain(|path| self.entry(path).is_some());
+        paths
     }
 
     /// Whether [`Index::take_news`] would give something.
@@ -524,11 +526,6 @@ fn beneath<'a>(set: &'a BTreeSet<FilePath>, path: &FilePath) -> impl Iterator<It
     let start = format!("{path}/");
     set.range::<str, _>((std::ops::Bound::Excluded(start.as_str()), std::ops::Bound::Unbounded))
         .take_while(move |other| other.as_str().starts_with(&start))
-}
-
-/// Whether a path is in a folder of this name.
-fn is_beneath(path: &FilePath, folder: &FilePath) -> bool {
-    path.as_str().strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// Takes the first of a set, `limit` at most.

@@ -32,10 +32,7 @@ impl State {
         }
         self.orders.take(order);
         if let Some(unseen) = self.scan.unseen() {
-            let is_beneath = |path: &FilePath| match &unseen.beneath {
-                Some(folder) => lies_beneath(path, folder),
-                None => true,
-            };
+            let is_beneath = |path: &FilePath| unseen.beneath.as_ref().is_none_or(|folder| path.is_beneath(folder));
             let missed: Vec<FilePath> =
                 self.index.on_disk().filter(|path| is_beneath(path) && unseen.has(path)).cloned().collect();
             for path in missed {
@@ -95,7 +92,7 @@ impl State {
     }
 
     fn look_beneath(&mut self, folder: &FilePath) {
-        let beneath: Vec<FilePath> = self.index.on_disk().filter(|path| lies_beneath(path, folder)).cloned().collect();
+        let beneath: Vec<FilePath> = self.index.on_disk().filter(|path| path.is_beneath(folder)).cloned().collect();
         for path in beneath {
             self.scan.look(path, &self.orders);
         }
@@ -156,8 +153,4 @@ impl State {
             effects.extend(waiters.into_iter().map(answer));
         }
     }
-}
-
-fn lies_beneath(path: &FilePath, folder: &FilePath) -> bool {
-    path.as_str().strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/'))
 }

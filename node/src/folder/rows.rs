@@ -26,7 +26,7 @@ const RETRY: Millis = Millis(2_000);
 pub(super) struct Rows {
     /// Those that are not under way, the newest value of each.
     waiting: BTreeMap<Arc<str>, Option<Vec<u8>>>,
-    under_way: Option<Vec<Row>>,
+    under_way: Option<Arc<[Row]>>,
     due: Option<Millis>,
     /// How many have come, how many of them had when the batch under way was made, and through which all are on disk.
     came: u64,
@@ -87,7 +87,7 @@ impl Rows {
         self.due = (!self.waiting.is_empty()).then_some(now);
         // With a rest, nothing is sure before it is written too.
         self.covered = if self.waiting.is_empty() { self.came } else { self.on_disk };
-        let rows: Vec<Row> = batch.into_iter().map(|(key, value)| Row { key, value }).collect();
+        let rows: Arc<[Row]> = batch.into_iter().map(|(key, value)| Row { key, value }).collect();
         orders.issue(Order::Persist { rows: rows.clone() }, Owner::Persist, effects);
         self.under_way = Some(rows);
     }
@@ -102,9 +102,9 @@ impl Rows {
                 self.trouble = None;
             }
             Err(why) => {
-                for row in rows {
+                for Row { key, value } in rows.iter() {
                     // What changed since is newer.
-                    self.waiting.entry(row.key).or_insert(row.value);
+                    self.waiting.entry(key.clone()).or_insert_with(|| value.clone());
                 }
                 self.due = Some(now + RETRY);
                 self.trouble = Some(why);

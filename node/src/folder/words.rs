@@ -180,8 +180,8 @@ pub enum Order {
     },
     /// Write rows of the index, all or none, after everything that was placed before is synced. Answered by [`Done::Persisted`].
     Persist {
-        /// Which.
-        rows: Vec<Row>,
+        /// Which: shared with who gave the order, who keeps them until they are written.
+        rows: Arc<[Row]>,
     },
 }
 

@@ -11,6 +11,7 @@ use p2pnet_shared::{
 use super::{
     Input, Node,
     command::{Command, Neighbour},
+    hub::Hub,
     metrics::{Exposition, cpu_ms, rss_bytes},
 };
 use crate::{

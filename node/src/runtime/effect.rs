@@ -11,6 +11,7 @@ use rand::{RngExt, seq::IteratorRandom};
 
 use super::{
     Input, Node,
+    hub::Hub,
     link::{self, Sent},
     metrics::{cpu_ms, rss_bytes},
     telemetry::{LINKS_PERIOD, LOAD_PERIOD, VIEW_PERIOD, delivery, recent},

@@ -1,4 +1,5 @@
-//! The shared folder at work: entered by whoever has something for it, like the store (`keys.rs`).
+//! The shared folder at work: entered by whoever has something for it, like the store (`keys.rs`), with which it shares `hub.rs`,
+//! `questions.rs` and `alarm.rs`.
 //!
 //! ```text
 //! http/files.rs ── ask ───────┐                       ┌─▶ peers.rs: packets, over connections of the folder's own
@@ -19,15 +20,14 @@ mod serve;
 mod watch;
 
 use std::{
-    collections::{HashMap, VecDeque},
-    net::SocketAddr,
+    collections::VecDeque,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use p2pnet_shared::{
-    Epoch, FilePath, NodeName,
+    FilePath,
     telemetry::FolderCounts,
     wire::{
         Hello,
@@ -35,8 +35,8 @@ use p2pnet_shared::{
     },
 };
 use tokio::{
-    net::TcpStream,
-    sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot},
+    sync::{Notify, mpsc},
+    task::JoinSet,
     time::timeout,
 };
 
@@ -51,8 +51,11 @@ pub(super) use self::{
     serve::{Opened, Pieces},
 };
 use super::{
-    peers::{Hub, LOOK_PERIOD, Peers, Wiring},
-    timers::{Timers, Wake},
+    alarm::Alarm,
+    hub::{Heard, Hub},
+    peers::{Peers, Wiring},
+    questions::{Asked, Questions},
+    timers::Wake,
 };
 use crate::{
     folder::{Answer, Config, Done, Effect, Input, OrderId, Request, State, Trouble},
@@ -83,7 +86,7 @@ struct Shared {
     copies: u8,
     inner: Mutex<Inner>,
     /// A timer was set that is due before the one slept for.
-    earlier: Notify,
+    bell: Arc<Notify>,
     /// There is news to be reported.
     news: Notify,
 }
@@ -99,29 +102,9 @@ struct Inner {
     /// Until the node leaves, if the host allows it.
     watch: Option<Watch>,
     peers: Peers,
-    timers: Timers,
-    /// Until when [`Folder::drive`] sleeps.
-    sleeps_until: Option<Millis>,
-    looks_at_peers: bool,
-    asked: u64,
-    /// The question that is being put, and its answer if it came at once.
-    at_once: Option<(u64, Option<Answer>)>,
-    waiting: HashMap<u64, oneshot::Sender<Answer>>,
+    alarm: Alarm,
+    questions: Questions<Answer>,
     news: News,
-    leaving: bool,
-}
-
-/// What became of a question.
-#[derive(Debug)]
-pub(super) enum Asked {
-    /// It is answered.
-    Now(Answer),
-    /// It will be, or the sender is dropped because the node leaves.
-    Later(oneshot::Receiver<Answer>),
-    /// Too many others wait.
-    Busy,
-    /// The node is leaving.
-    Leaving,
 }
 
 /// What disk and watch will say.
@@ -154,21 +137,17 @@ impl Folder {
             disk: Some(disk),
             watch: None,
             peers: Peers::new(wiring.clone()),
-            timers: Timers::default(),
-            sleeps_until: None,
-            looks_at_peers: false,
-            asked: 0,
-            at_once: None,
-            waiting: HashMap::new(),
+            alarm: Alarm::default(),
+            questions: Questions::new(wiring.limits.files_waiting),
             news: News::default(),
-            leaving: false,
         };
         if watch.is_none() {
             inner.pending.push_back(Input::Watching(false));
         }
         inner.watch = watch;
-        let (inner, earlier, news) = (Mutex::new(inner), Notify::new(), Notify::new());
-        Ok((Self(Arc::new(Shared { wiring, home, copies, inner, earlier, news })), Outcomes { done, touched }))
+        let (bell, news) = (inner.alarm.bell(), Notify::new());
+        let inner = Mutex::new(inner);
+        Ok((Self(Arc::new(Shared { wiring, home, copies, inner, bell, news })), Outcomes { done, touched }))
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -194,7 +173,7 @@ impl Folder {
     }
 
     /// Asks on behalf of a user of this node.
-    pub(super) fn ask(&self, request: Request) -> Asked {
+    pub(super) fn ask(&self, request: Request) -> Asked<Answer> {
         self.inner().ask(self, request)
     }
 
@@ -204,7 +183,7 @@ impl Folder {
         path: &FilePath,
         request: Request,
         expected: impl FnOnce(Option<&Root>) -> bool,
-    ) -> Option<Asked> {
+    ) -> Option<Asked<Answer>> {
         let mut inner = self.inner();
         let now = inner.state.shown(path);
         expected(now.as_ref()).then(|| inner.ask(self, request))
@@ -235,21 +214,6 @@ impl Folder {
         self.inner().state.counts()
     }
 
-    /// How many connections to other nodes are up.
-    pub(super) fn connections(&self) -> usize {
-        self.inner().peers.up()
-    }
-
-    /// The worst lateness of a timer since it was last taken.
-    pub(super) fn late_max(&self) -> Millis {
-        self.inner().timers.late_max()
-    }
-
-    /// The same, and begins anew.
-    pub(super) fn take_late_max(&self) -> Millis {
-        self.inner().timers.take_late_max()
-    }
-
     /// Looks at what is to be told, and marks what has been.
     pub(super) fn with_news<T>(&self, tell: impl FnOnce(&mut News, &State) -> T) -> T {
         let Inner { news, state, .. } = &mut *self.inner();
@@ -261,29 +225,13 @@ impl Folder {
         self.0.news.notified().await;
     }
 
-    /// A member is believed alive, there and in that life.
-    pub(super) fn member_up(&self, name: &NodeName, addr: SocketAddr, epoch: Epoch) {
-        let mut inner = self.inner();
-        if inner.peers.learn(name, addr, epoch) {
-            inner.feed(self, Input::Unreachable { peer: name.clone() });
-        }
-        inner.feed(self, Input::MemberUp { name: name.clone(), epoch });
-    }
-
-    /// It died or left.
-    pub(super) fn member_down(&self, name: &NodeName) {
-        let mut inner = self.inner();
-        inner.peers.forget(name);
-        inner.feed(self, Input::MemberDown { name: name.clone() });
-    }
-
     /// Fires timers and looks after connections, for as long as the node lives.
     pub(super) async fn drive(self) {
         loop {
-            let due = self.inner().next_due();
+            let due = self.inner().alarm.next_look(Millis(0));
             tokio::select! {
                 () = self.wiring().clock.sleep_until(due) => self.on_timers(),
-                () = self.0.earlier.notified() => {}
+                () = self.0.bell.notified() => {}
             }
         }
     }
@@ -315,11 +263,15 @@ impl Folder {
     }
 
     fn on_timers(&self) {
-        let mut inner = self.inner();
+        let inner = &mut *self.inner();
         for _ in 0..TURN {
-            match inner.timers.pop(self.now()) {
+            match inner.alarm.pop(self.now()) {
                 Some(Wake::Folder(timer)) => inner.feed(self, Input::TimerFired(timer)),
-                Some(Wake::Peers) => inner.look_at_peers(self),
+                Some(Wake::Peers) => {
+                    for peer in inner.peers.look(&mut inner.alarm) {
+                        inner.feed(self, Input::Unreachable { peer });
+                    }
+                }
                 Some(_) => {}
                 None => return,
             }
@@ -328,29 +280,13 @@ impl Folder {
 
     /// Says goodbye to everybody, and is gone within `patience` and what the disk needs for what is under way.
     pub(super) async fn leave(&self, patience: Duration) {
-        let (mut tasks, mut disk) = {
-            let mut inner = self.inner();
-            inner.leaving = true;
-            inner.waiting.clear(); // whoever waits is told that we leave
-            inner.watch = None;
-            (inner.peers.leave(), inner.disk.take())
-        };
+        let (mut tasks, watch, mut disk) = self.inner().end();
+        drop(watch);
         if let Some(disk) = &mut disk {
             disk.close();
         }
         let _ = timeout(patience, async { while tasks.join_next().await.is_some() {} }).await;
         drop(disk); // what is not on disk by now is waited for
-    }
-
-    /// Ends every task, so that nothing keeps the folder alive.
-    fn stop(&self) {
-        let ended = {
-            let mut inner = self.0.inner.lock().unwrap_or_else(PoisonError::into_inner);
-            inner.leaving = true;
-            inner.waiting.clear();
-            (inner.peers.leave(), inner.watch.take(), inner.disk.take())
-        };
-        drop(ended); // without the lock
     }
 }
 
@@ -361,39 +297,19 @@ impl Hub for Folder {
         &self.0.wiring
     }
 
-    fn peers<T>(&self, act: impl FnOnce(&mut Peers) -> T) -> T {
-        act(&mut self.inner().peers)
+    fn enter<T>(&self, act: impl FnOnce(&mut Peers, &mut Alarm) -> T) -> T {
+        let Inner { peers, alarm, .. } = &mut *self.inner();
+        act(peers, alarm)
     }
 
-    fn accepted(&self, hello: Hello, stream: TcpStream, permit: OwnedSemaphorePermit) {
+    fn hear(&self, heard: impl IntoIterator<Item = Heard<Message>>) {
         let mut inner = self.inner();
-        if !inner.leaving {
-            inner.peers.accept(self, hello, stream, permit);
-            inner.watch_peers(self);
-        }
+        heard.into_iter().for_each(|heard| inner.feed(self, heard.into()));
     }
 
-    fn received(&self, id: u64, from: &NodeName, packets: &mut Vec<Message>, is_partial: bool, goodbye: bool) -> bool {
-        let mut inner = self.inner();
-        if !inner.peers.heard(id, packets.len(), is_partial) || inner.leaving {
-            return false;
-        }
-        for message in packets.drain(..) {
-            inner.feed(self, Input::Received { from: from.clone(), message });
-        }
-        if goodbye {
-            inner.peers.close(id);
-        }
-        true
-    }
-
-    fn ended(&self, id: u64, goodbye: bool) {
-        let mut inner = self.inner();
-        if let Some(peer) = inner.peers.ended(id, goodbye)
-            && !inner.leaving
-        {
-            inner.feed(self, Input::Unreachable { peer });
-        }
+    fn stop(&self) {
+        let ended = self.0.inner.lock().unwrap_or_else(PoisonError::into_inner).end();
+        drop(ended); // without the lock
     }
 
     fn may_be_lost(message: &Message) -> bool {
@@ -412,24 +328,25 @@ impl Hub for Folder {
     }
 }
 
+impl From<Heard<Message>> for Input {
+    fn from(heard: Heard<Message>) -> Self {
+        match heard {
+            Heard::Packet { from, packet: message } => Self::Received { from, message },
+            Heard::Unreachable { peer } => Self::Unreachable { peer },
+            Heard::MemberUp { name, epoch } => Self::MemberUp { name, epoch },
+            Heard::MemberDown { name } => Self::MemberDown { name },
+        }
+    }
+}
+
 impl Inner {
-    fn ask(&mut self, folder: &Folder, request: Request) -> Asked {
-        if self.leaving {
-            return Asked::Leaving;
-        }
-        if self.waiting.len() >= folder.wiring().limits.files_waiting {
-            return Asked::Busy;
-        }
-        self.asked += 1;
-        let id = self.asked;
-        self.at_once = Some((id, None));
+    fn ask(&mut self, folder: &Folder, request: Request) -> Asked<Answer> {
+        let id = match self.questions.open() {
+            Ok(id) => id,
+            Err(refused) => return refused,
+        };
         self.feed(folder, Input::Asked { id, request });
-        if let Some((_, Some(answer))) = self.at_once.take() {
-            return Asked::Now(answer);
-        }
-        let (sender, answer) = oneshot::channel();
-        self.waiting.insert(id, sender);
-        Asked::Later(answer)
+        self.questions.asked(id)
     }
 
     /// Feeds one input, and everything that its effects lead to.
@@ -444,6 +361,7 @@ impl Inner {
             self.state.handle(folder.now(), input, &mut self.effects);
             self.carry_out(folder);
         }
+        self.peers.watch(&mut self.alarm);
         if self.news.is_to_be_told() {
             folder.0.news.notify_one();
         }
@@ -454,9 +372,7 @@ impl Inner {
         for effect in effects.drain(..) {
             match effect {
                 Effect::Send { to, message } => {
-                    if self.peers.send(folder, &to, &message) {
-                        self.watch_peers(folder);
-                    } else {
+                    if !self.peers.send(folder, &to, &message) {
                         self.pending.push_back(Input::Unreachable { peer: to });
                     }
                 }
@@ -465,62 +381,17 @@ impl Inner {
                         disk.give(order, what);
                     }
                 }
-                Effect::Answer { id, answer } => match &mut self.at_once {
-                    Some((asked, at_once)) if *asked == id => *at_once = Some(answer),
-                    // Whoever asked may have gone away meanwhile.
-                    _ => drop(self.waiting.remove(&id).map(|waiting| waiting.send(answer))),
-                },
-                Effect::SetTimer { after, timer } => self.set_timer(folder, folder.now() + after, Wake::Folder(timer)),
+                Effect::Answer { id, answer } => self.questions.answer(id, answer),
+                Effect::SetTimer { after, timer } => self.alarm.set(folder.now() + after, Wake::Folder(timer)),
                 Effect::Announce(event) => self.news.on_event(event, folder.wiring().clock),
             }
         }
         self.effects = effects;
     }
 
-    fn set_timer(&mut self, folder: &Folder, due: Millis, wake: Wake) {
-        self.timers.set(due, wake);
-        if self.sleeps_until.is_none_or(|until| due < until) {
-            self.sleeps_until = Some(due);
-            folder.0.earlier.notify_one();
-        }
-    }
-
-    fn next_due(&mut self) -> Option<Millis> {
-        self.sleeps_until = self.timers.next_due();
-        self.sleeps_until
-    }
-
-    fn watch_peers(&mut self, folder: &Folder) {
-        if !std::mem::replace(&mut self.looks_at_peers, true) {
-            self.set_timer(folder, folder.now() + LOOK_PERIOD, Wake::Peers);
-        }
-    }
-
-    fn look_at_peers(&mut self, folder: &Folder) {
-        for peer in self.peers.look() {
-            self.feed(folder, Input::Unreachable { peer });
-        }
-        self.looks_at_peers = false;
-        if !self.peers.is_empty() {
-            self.watch_peers(folder);
-        }
-    }
-}
-
-/// The node's own hold on the folder: when it is dropped, all tasks of the folder end.
-#[derive(Debug)]
-pub(super) struct Owner(pub(super) Folder);
-
-impl std::ops::Deref for Owner {
-    type Target = Folder;
-
-    fn deref(&self) -> &Folder {
-        &self.0
-    }
-}
-
-impl Drop for Owner {
-    fn drop(&mut self) {
-        self.0.stop();
+    /// What ends by being dropped, or may be waited for.
+    fn end(&mut self) -> (JoinSet<()>, Option<Watch>, Option<Disk>) {
+        self.questions.close();
+        (self.peers.leave(), self.watch.take(), self.disk.take())
     }
 }

@@ -44,6 +44,7 @@ use super::{
     command::{Command, Door, NoAnswer},
     faults::open_both_ways,
     folder::Folder,
+    hub::Hub,
     keys::Keys,
     metrics::Counters,
 };

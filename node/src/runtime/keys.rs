@@ -10,7 +10,8 @@
 //! A get passes through here tens of thousands of times a second, and each hop from task to task would cost it more than
 //! the store itself. So the store is not owned by the loop but stands behind a lock, which whoever has an input takes for
 //! the time of one `handle` and its effects, none of which waits for anything. All tasks of a node run on one thread, so
-//! nobody ever waits for the lock.
+//! nobody ever waits for the lock. What it has in common with the folder, which stands behind a lock as well, is in `hub.rs`
+//! (lines and members), `questions.rs` (who waits for an answer) and `alarm.rs` (timers).
 //!
 //! Timers are looked at every [`TIMERS_PERIOD`] at most: thousands of them, one for each request, fire together.
 
@@ -18,28 +19,22 @@ mod news;
 mod report;
 
 use std::{
-    collections::{HashMap, VecDeque},
-    net::SocketAddr,
+    collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use p2pnet_shared::{
-    Epoch, Key, NodeName,
-    telemetry::KeyCounts,
-    wire::{Hello, dht::Packet},
-};
-use tokio::{
-    net::TcpStream,
-    sync::{Notify, OwnedSemaphorePermit, oneshot},
-    time::timeout,
-};
+use p2pnet_shared::{Key, NodeName, telemetry::KeyCounts, wire::dht::Packet};
+use tokio::{sync::Notify, task::JoinSet, time::timeout};
 
 pub(super) use self::news::News;
 use super::{
+    alarm::Alarm,
+    hub::{Heard, Hub},
     keystore::{Keystore, Outcomes},
-    peers::{Hub, LOOK_PERIOD, Peers, Wiring},
-    timers::{Timers, Wake},
+    peers::{Peers, Wiring},
+    questions::{Asked, Questions},
+    timers::Wake,
 };
 use crate::{
     dht::{Answer, Effect, Input, Request, State},
@@ -65,7 +60,7 @@ struct Shared {
     wiring: Arc<Wiring>,
     inner: Mutex<Inner>,
     /// A timer was set that is due before the one slept for.
-    earlier: Notify,
+    bell: Arc<Notify>,
     /// There is news to be reported.
     news: Notify,
 }
@@ -79,31 +74,11 @@ struct Inner {
     /// Until the node leaves.
     keystore: Option<Keystore>,
     peers: Peers,
-    timers: Timers,
-    /// Until when [`Keys::drive`] sleeps.
-    sleeps_until: Option<Millis>,
-    looks_at_peers: bool,
-    asked: u64,
-    /// The question that is being put, and its answer if it came at once.
-    at_once: Option<(u64, Option<Answer>)>,
-    waiting: HashMap<u64, oneshot::Sender<Answer>>,
+    alarm: Alarm,
+    questions: Questions<Answer>,
     news: News,
-    leaving: bool,
     #[cfg(test)]
     unreachable: Vec<NodeName>,
-}
-
-/// What became of a question.
-#[derive(Debug)]
-pub(super) enum Asked {
-    /// It is answered.
-    Now(Answer),
-    /// It will be, or the sender is dropped because the node leaves.
-    Later(oneshot::Receiver<Answer>),
-    /// Too many others wait.
-    Busy,
-    /// The node is leaving.
-    Leaving,
 }
 
 impl Keys {
@@ -115,23 +90,14 @@ impl Keys {
             pending: VecDeque::new(),
             keystore: Some(keystore),
             peers: Peers::new(wiring.clone()),
-            timers: Timers::default(),
-            sleeps_until: None,
-            looks_at_peers: false,
-            asked: 0,
-            at_once: None,
-            waiting: HashMap::new(),
+            alarm: Alarm::default(),
+            questions: Questions::new(wiring.limits.kv_waiting),
             news: News::default(),
-            leaving: false,
             #[cfg(test)]
             unreachable: Vec::new(),
         };
-        let (earlier, news) = (Notify::new(), Notify::new());
-        Self(Arc::new(Shared { wiring, inner: Mutex::new(inner), earlier, news }))
-    }
-
-    pub(super) fn wiring(&self) -> &Arc<Wiring> {
-        &self.0.wiring
+        let (bell, news) = (inner.alarm.bell(), Notify::new());
+        Self(Arc::new(Shared { wiring, inner: Mutex::new(inner), bell, news }))
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -152,24 +118,14 @@ impl Keys {
     }
 
     /// Asks on behalf of a user of this node.
-    pub(super) fn ask(&self, request: Request) -> Asked {
+    pub(super) fn ask(&self, request: Request) -> Asked<Answer> {
         let mut inner = self.inner();
-        if inner.leaving {
-            return Asked::Leaving;
-        }
-        if inner.waiting.len() >= self.wiring().limits.kv_waiting {
-            return Asked::Busy;
-        }
-        inner.asked += 1;
-        let id = inner.asked;
-        inner.at_once = Some((id, None));
+        let id = match inner.questions.open() {
+            Ok(id) => id,
+            Err(refused) => return refused,
+        };
         inner.feed(self, Input::Asked { id, request });
-        if let Some((_, Some(answer))) = inner.at_once.take() {
-            return Asked::Now(answer);
-        }
-        let (sender, answer) = oneshot::channel();
-        inner.waiting.insert(id, sender);
-        Asked::Later(answer)
+        inner.questions.asked(id)
     }
 
     /// Looks at the store.
@@ -187,21 +143,6 @@ impl Keys {
         self.with(State::counts)
     }
 
-    /// How many connections to other nodes are up.
-    pub(super) fn connections(&self) -> usize {
-        self.inner().peers.up()
-    }
-
-    /// The worst lateness of a timer since it was last taken.
-    pub(super) fn late_max(&self) -> Millis {
-        self.inner().timers.late_max()
-    }
-
-    /// The same, and begins anew.
-    pub(super) fn take_late_max(&self) -> Millis {
-        self.inner().timers.take_late_max()
-    }
-
     /// Looks at what is to be told, and marks what has been.
     pub(super) fn with_news<T>(&self, tell: impl FnOnce(&mut News, &State) -> T) -> T {
         let Inner { news, state, .. } = &mut *self.inner();
@@ -213,22 +154,6 @@ impl Keys {
         self.0.news.notified().await;
     }
 
-    /// A member is believed alive, there and in that life.
-    pub(super) fn member_up(&self, name: &NodeName, addr: SocketAddr, epoch: Epoch) {
-        let mut inner = self.inner();
-        if inner.peers.learn(name, addr, epoch) {
-            inner.feed(self, Input::Unreachable { peer: name.clone() });
-        }
-        inner.feed(self, Input::MemberUp { name: name.clone(), epoch });
-    }
-
-    /// It died or left.
-    pub(super) fn member_down(&self, name: &NodeName) {
-        let mut inner = self.inner();
-        inner.peers.forget(name);
-        inner.feed(self, Input::MemberDown { name: name.clone() });
-    }
-
     /// It is suspected now, or no more.
     pub(super) fn member_suspected(&self, name: &NodeName, suspected: bool) {
         self.inner().feed(self, Input::MemberSuspected { name: name.clone(), suspected });
@@ -237,10 +162,10 @@ impl Keys {
     /// Fires timers and looks after connections, for as long as the node lives.
     pub(super) async fn drive(self) {
         loop {
-            let due = self.inner().next_look(self.now());
+            let due = self.inner().alarm.next_look(self.now() + TIMERS_PERIOD);
             tokio::select! {
                 () = self.wiring().clock.sleep_until(due) => self.on_timers(),
-                () = self.0.earlier.notified() => {}
+                () = self.0.bell.notified() => {}
             }
         }
     }
@@ -254,11 +179,15 @@ impl Keys {
     }
 
     fn on_timers(&self) {
-        let mut inner = self.inner();
+        let inner = &mut *self.inner();
         for _ in 0..TURN {
-            match inner.timers.pop(self.now()) {
+            match inner.alarm.pop(self.now()) {
                 Some(Wake::Dht(timer)) => inner.feed(self, Input::TimerFired(timer)),
-                Some(Wake::Peers) => inner.look_at_peers(self),
+                Some(Wake::Peers) => {
+                    for peer in inner.peers.look(&mut inner.alarm) {
+                        inner.feed(self, Input::Unreachable { peer });
+                    }
+                }
                 Some(_) => {}
                 None => return,
             }
@@ -267,28 +196,12 @@ impl Keys {
 
     /// Says goodbye to everybody, and is gone within `patience`.
     pub(super) async fn leave(&self, patience: Duration) {
-        let (mut tasks, mut keystore) = {
-            let mut inner = self.inner();
-            inner.leaving = true;
-            inner.waiting.clear(); // whoever waits is told that we leave
-            (inner.peers.leave(), inner.keystore.take())
-        };
+        let (mut tasks, mut keystore) = self.inner().end();
         if let Some(keystore) = &mut keystore {
             keystore.close();
         }
         let _ = timeout(patience, async { while tasks.join_next().await.is_some() {} }).await;
         drop(keystore); // what is not on disk by now is waited for
-    }
-
-    /// Ends every task, so that nothing keeps the store alive.
-    fn stop(&self) {
-        let ended = {
-            let mut inner = self.0.inner.lock().unwrap_or_else(PoisonError::into_inner);
-            inner.leaving = true;
-            inner.waiting.clear();
-            (inner.peers.leave(), inner.keystore.take())
-        };
-        drop(ended); // without the lock: a commit under way is waited for
     }
 }
 
@@ -299,38 +212,29 @@ impl Hub for Keys {
         &self.0.wiring
     }
 
-    fn peers<T>(&self, act: impl FnOnce(&mut Peers) -> T) -> T {
-        act(&mut self.inner().peers)
+    fn enter<T>(&self, act: impl FnOnce(&mut Peers, &mut Alarm) -> T) -> T {
+        let Inner { peers, alarm, .. } = &mut *self.inner();
+        act(peers, alarm)
     }
 
-    fn accepted(&self, hello: Hello, stream: TcpStream, permit: OwnedSemaphorePermit) {
+    fn hear(&self, heard: impl IntoIterator<Item = Heard<Packet>>) {
         let mut inner = self.inner();
-        if !inner.leaving {
-            inner.peers.accept(self, hello, stream, permit);
-            inner.watch_peers(self);
-        }
+        heard.into_iter().for_each(|heard| inner.feed(self, heard.into()));
     }
 
-    fn received(&self, id: u64, from: &NodeName, packets: &mut Vec<Packet>, is_partial: bool, goodbye: bool) -> bool {
-        let mut inner = self.inner();
-        if !inner.peers.heard(id, packets.len(), is_partial) || inner.leaving {
-            return false;
-        }
-        for packet in packets.drain(..) {
-            inner.feed(self, Input::Received { from: from.clone(), packet });
-        }
-        if goodbye {
-            inner.peers.close(id);
-        }
-        true
+    fn stop(&self) {
+        let ended = self.0.inner.lock().unwrap_or_else(PoisonError::into_inner).end();
+        drop(ended); // without the lock: a commit under way is waited for
     }
+}
 
-    fn ended(&self, id: u64, goodbye: bool) {
-        let mut inner = self.inner();
-        if let Some(peer) = inner.peers.ended(id, goodbye)
-            && !inner.leaving
-        {
-            inner.feed(self, Input::Unreachable { peer });
+impl From<Heard<Packet>> for Input {
+    fn from(heard: Heard<Packet>) -> Self {
+        match heard {
+            Heard::Packet { from, packet } => Self::Received { from, packet },
+            Heard::Unreachable { peer } => Self::Unreachable { peer },
+            Heard::MemberUp { name, epoch } => Self::MemberUp { name, epoch },
+            Heard::MemberDown { name } => Self::MemberDown { name },
         }
     }
 }
@@ -352,6 +256,7 @@ impl Inner {
             self.state.handle(keys.now(), input, &mut self.effects);
             self.carry_out(keys);
         }
+        self.peers.watch(&mut self.alarm);
         if self.news.is_to_be_told() {
             keys.0.news.notify_one();
         }
@@ -362,9 +267,7 @@ impl Inner {
         for effect in effects.drain(..) {
             match effect {
                 Effect::Send { to, packet } => {
-                    if self.peers.send(keys, &to, &packet) {
-                        self.watch_peers(keys);
-                    } else {
+                    if !self.peers.send(keys, &to, &packet) {
                         self.pending.push_back(Input::Unreachable { peer: to });
                     }
                 }
@@ -375,46 +278,18 @@ impl Inner {
                         self.pending.extend(keystore.persist(batch, changes));
                     }
                 }
-                Effect::Answer { id, answer } => match &mut self.at_once {
-                    Some((asked, at_once)) if *asked == id => *at_once = Some(answer),
-                    // Whoever asked may have gone away meanwhile.
-                    _ => drop(self.waiting.remove(&id).map(|waiting| waiting.send(answer))),
-                },
-                Effect::SetTimer { after, timer } => self.set_timer(keys, keys.now() + after, Wake::Dht(timer)),
+                Effect::Answer { id, answer } => self.questions.answer(id, answer),
+                Effect::SetTimer { after, timer } => self.alarm.set(keys.now() + after, Wake::Dht(timer)),
                 Effect::Announce(event) => self.news.on_event(event),
             }
         }
         self.effects = effects;
     }
 
-    fn set_timer(&mut self, keys: &Keys, due: Millis, wake: Wake) {
-        self.timers.set(due, wake);
-        if self.sleeps_until.is_none_or(|until| due < until) {
-            self.sleeps_until = Some(due);
-            keys.0.earlier.notify_one();
-        }
-    }
-
-    /// When timers are looked at next.
-    fn next_look(&mut self, now: Millis) -> Option<Millis> {
-        self.sleeps_until = self.timers.next_due().map(|due| due.max(now + TIMERS_PERIOD));
-        self.sleeps_until
-    }
-
-    fn watch_peers(&mut self, keys: &Keys) {
-        if !std::mem::replace(&mut self.looks_at_peers, true) {
-            self.set_timer(keys, keys.now() + LOOK_PERIOD, Wake::Peers);
-        }
-    }
-
-    fn look_at_peers(&mut self, keys: &Keys) {
-        for peer in self.peers.look() {
-            self.feed(keys, Input::Unreachable { peer });
-        }
-        self.looks_at_peers = false;
-        if !self.peers.is_empty() {
-            self.watch_peers(keys);
-        }
+    /// What ends by being dropped, or may be waited for.
+    fn end(&mut self) -> (JoinSet<()>, Option<Keystore>) {
+        self.questions.close();
+        (self.peers.leave(), self.keystore.take())
     }
 }
 
@@ -424,7 +299,7 @@ impl Keys {
     pub(super) fn send_now(&self, to: &NodeName, packet: &Packet) -> bool {
         let mut inner = self.inner();
         let sent = inner.peers.send(self, to, packet);
-        inner.watch_peers(self);
+        inner.settle(self);
         sent
     }
 
@@ -435,23 +310,5 @@ impl Keys {
 
     pub(super) fn is_unconnected(&self) -> bool {
         self.inner().peers.is_empty()
-    }
-}
-
-/// The node's own hold on the store: when it is dropped, all tasks of the store end.
-#[derive(Debug)]
-pub(super) struct Owner(pub(super) Keys);
-
-impl std::ops::Deref for Owner {
-    type Target = Keys;
-
-    fn deref(&self) -> &Keys {
-        &self.0
-    }
-}
-
-impl Drop for Owner {
-    fn drop(&mut self) {
-        self.0.stop();
     }
 }

@@ -34,7 +34,6 @@ use p2pnet_shared::{
     Epoch, NodeName,
     wire::{Codec, FILES_PREFACE, Hello, LINK_PREFACE, PEER_PREFACE, dht, folder},
 };
-use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     net::TcpStream,
     sync::{Notify, OwnedSemaphorePermit},
@@ -43,13 +42,16 @@ use tokio::{
 
 use super::{
     Clock,
+    alarm::Alarm,
     faults::{Watched, travel},
+    hub::Hub,
     metrics::{Counters, Traffic},
+    timers::Wake,
 };
 use crate::{config::Limits, time::Millis};
 
 /// How often idle and stuck lines are looked for.
-pub(super) const LOOK_PERIOD: Millis = Millis(1_000);
+const LOOK_PERIOD: Millis = Millis(1_000);
 /// Lines to one peer: two dials that crossed. A third replaces the one heard on longest ago.
 const LINES_MAX: usize = 2;
 /// An empty buffer larger than this is given back, bytes.
@@ -85,44 +87,6 @@ pub(super) const FILES: Kind = Kind {
     packet_max: folder::FILES_PACKET_MAX_BYTES,
     traffic: |counters| &counters.files,
 };
-
-/// Whose lines they are: who hears what comes in, and is asked what goes out. Cheap to clone.
-pub(super) trait Hub: Clone + Send + Sync + 'static {
-    /// What goes over its lines.
-    type Packet: Serialize + DeserializeOwned + Send + 'static;
-
-    /// What its lines need.
-    fn wiring(&self) -> &Arc<Wiring>;
-
-    /// Enters the table of its lines, for a moment.
-    fn peers<T>(&self, act: impl FnOnce(&mut Peers) -> T) -> T;
-
-    /// Somebody dialled, and has said who.
-    fn accepted(&self, hello: Hello, stream: TcpStream, permit: OwnedSemaphorePermit);
-
-    /// Packets came in over a line. False if it has been given up.
-    fn received(
-        &self,
-        id: u64,
-        from: &NodeName,
-        packets: &mut Vec<Self::Packet>,
-        is_partial: bool,
-        goodbye: bool,
-    ) -> bool;
-
-    /// A line's task has ended.
-    fn ended(&self, id: u64, goodbye: bool);
-
-    /// Whether a packet may be lost when its line is crowded, rather than the line be closed.
-    fn may_be_lost(_packet: &Self::Packet) -> bool {
-        false
-    }
-
-    /// About how many bytes a large packet takes, so that room for it is made once; 0 for a small one.
-    fn weight(_packet: &Self::Packet) -> usize {
-        0
-    }
-}
 
 /// The buffer that all lines of a node read into.
 #[derive(Debug, Clone)]
@@ -220,6 +184,9 @@ pub(super) struct Peers {
     chosen: HashMap<NodeName, u64>,
     tasks: JoinSet<()>,
     ids: u64,
+    /// A look at the lines is due.
+    is_watched: bool,
+    has_left: bool,
 }
 
 impl Peers {
@@ -231,6 +198,8 @@ impl Peers {
             chosen: HashMap::new(),
             tasks: JoinSet::new(),
             ids: 0,
+            is_watched: false,
+            has_left: false,
         }
     }
 
@@ -240,6 +209,7 @@ impl Peers {
     }
 
     /// Whether there is none at all.
+    #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }
@@ -312,8 +282,11 @@ impl Peers {
         Some(self.begin(peer, Stage::Dialling, |id, wake| line::dial(hub.clone(), id, wake, peer.clone(), addr, epoch)))
     }
 
-    /// Somebody dialled us. Dropping the stream refuses.
+    /// Somebody dialled us. Dropping the stream refuses, as whoever has left does.
     pub(super) fn accept<H: Hub>(&mut self, hub: &H, hello: Hello, stream: TcpStream, permit: OwnedSemaphorePermit) {
+        if self.has_left {
+            return;
+        }
         let Hello { name: peer, epoch } = hello;
         let known = self.book.get(&peer).map(|(_, epoch)| *epoch);
         if peer == self.wiring.me.name || known.is_some_and(|known| epoch < known) {
@@ -403,7 +376,8 @@ impl Peers {
         }
     }
 
-    /// Something was read; `is_partial` if a frame has begun and not ended. False if the line has been given up.
+    /// Something was read; `is_partial` if a frame has begun and not ended. False if the line has been given up,
+    /// or everything has.
     pub(super) fn heard(&mut self, id: u64, packets: usize, is_partial: bool) -> bool {
         let now = self.wiring.clock.now();
         let Some(line) = self.lines.get_mut(&id) else { return false };
@@ -417,7 +391,7 @@ impl Peers {
                 self.chosen.insert(line.peer.clone(), id);
             }
         }
-        true
+        !self.has_left
     }
 
     /// The line is used no more: what waits for it is written, then it ends with a goodbye.
@@ -428,18 +402,27 @@ impl Peers {
         self.choose_another(&peer, id);
     }
 
-    /// A line's task ended. Says who is not reached by that.
+    /// A line's task ended. Says who is not reached by that, unless everything ends.
     pub(super) fn ended(&mut self, id: u64, goodbye: bool) -> Option<NodeName> {
         let line = self.lines.remove(&id)?;
         self.choose_another(&line.peer, id);
         if line.stage == Stage::Dialling {
             self.wiring.traffic().failed.add(1);
         }
-        (!goodbye || line.has_waiting()).then_some(line.peer)
+        (!self.has_left && (!goodbye || line.has_waiting())).then_some(line.peer)
     }
 
-    /// Ends those that are idle, and gives up those that are stuck; says who is not reached by that.
-    pub(super) fn look(&mut self) -> Vec<NodeName> {
+    /// Has lines looked at in a while, for as long as there are any.
+    pub(super) fn watch(&mut self, alarm: &mut Alarm) {
+        if !self.is_watched && !self.lines.is_empty() {
+            self.is_watched = true;
+            alarm.set(self.wiring.clock.now() + LOOK_PERIOD, Wake::Peers);
+        }
+    }
+
+    /// Ends those that are idle, and gives up those that are stuck; says who is not reached by that. To be called at
+    /// [`Wake::Peers`].
+    pub(super) fn look(&mut self, alarm: &mut Alarm) -> Vec<NodeName> {
         let (now, limits) = (self.wiring.clock.now(), self.wiring.limits.clone());
         let millis = |duration: std::time::Duration| Millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
         let longer = |since: Option<Millis>| since.is_some_and(|since| now - since > millis(limits.frame_timeout));
@@ -452,11 +435,14 @@ impl Peers {
         let stuck: Vec<u64> = self.lines.iter().filter(|(_, line)| stuck(line)).map(|(id, _)| *id).collect();
         let peers = stuck.iter().map(|id| self.lines[id].peer.clone()).collect();
         stuck.into_iter().for_each(|id| self.drop_line(id));
+        self.is_watched = false;
+        self.watch(alarm);
         peers
     }
 
     /// Says goodbye on every line, and hands over their tasks to be waited for.
     pub(super) fn leave(&mut self) -> JoinSet<()> {
+        self.has_left = true;
         self.lines.values_mut().for_each(Line::close);
         self.chosen.clear();
         self.book.clear();

@@ -6,17 +6,20 @@
 //! NODES = 9 | node9 | 20-30 | bootstrap | 30% [seed N], and several of them      (select.rs)
 //! TEXT  = one quoted word, or every word up to the end or to a closing `to NODE`
 //! ```
-//! One table names the verbs; help, completion and the signature line are made from it.
+//! One table names the verbs; help, completion and the signature line are made from it. Verbs about files are read in
+//! `grammar/files.rs`.
+
+mod files;
 
 use std::ops::Range;
 
-use p2pnet_shared::{FilePath, Key, NodeName, wire::broadcast::TEXT_MAX_BYTES};
+use p2pnet_shared::{Key, NodeName, wire::broadcast::TEXT_MAX_BYTES};
 
 use super::LineError;
 use crate::{
     select::Selector,
-    verb::{FileAct, FileOrder, KeyAct, KeyOrder, Signal, Target, Verb},
-    verbs::{files::named_like, keys::read_value},
+    verb::{KeyAct, KeyOrder, Signal, Verb},
+    verbs::keys::read_value,
 };
 
 /// Most nodes one `add` takes: a bridge holds 1,023.
@@ -209,28 +212,28 @@ pub const FORMS: &[Form] = &[
         signature: "FILE [PATH] [--via NODE]",
         help: "share a file of this host, under its name or PATH",
         slots: &[Slot::Text, Slot::Text, VIA],
-        read: upload,
+        read: files::upload,
     },
     Form {
         names: &["download"],
         signature: "PATH [FILE] [--via NODE]",
         help: "fetch a file to this host; nothing is overwritten",
         slots: &[Slot::Text, Slot::Text, VIA],
-        read: download,
+        read: files::download,
     },
     Form {
         names: &["files"],
         signature: "[--via NODE]",
         help: "what is in the shared folder",
         slots: &[VIA],
-        read: files,
+        read: files::files,
     },
     Form {
         names: &["delete-file"],
         signature: "PATH [--via NODE]",
         help: "delete a file everywhere",
         slots: &[Slot::Text, VIA],
-        read: delete_file,
+        read: files::delete_file,
     },
     Form {
         names: &["stop-network"],
@@ -565,61 +568,6 @@ fn put(words: &Words) -> Result<Request, LineError> {
     };
     let value = value.map_err(|failure| LineError { at, text: one_line(&failure.to_string()) })?;
     Ok(Request::Verb(Verb::Key(KeyOrder { key, via, act: KeyAct::Put(value) })))
-}
-
-/// A word as a path of the shared folder.
-fn file_path(words: &Words, i: usize) -> Result<FilePath, LineError> {
-    let word = words.text(i).unwrap_or_default();
-    word.parse().map_err(|error: p2pnet_shared::path::PathError| words.wrong(i, error.to_string()))
-}
-
-/// The words of a verb about files: `--via NODE` off the end, `least` to `most` others.
-fn on_files<'a>(
-    words: &'a Words<'a>,
-    (least, most): (usize, usize),
-    what: &str,
-) -> Result<(Option<NodeName>, usize), LineError> {
-    let (via, end) = via(words)?;
-    if end <= least {
-        return Err(words.missing(what));
-    }
-    if end > most + 1 {
-        let text = format!("nothing is expected at `{}`; a name with spaces goes in quotes", words.list[most + 1].text);
-        return Err(words.wrong(most + 1, text));
-    }
-    Ok((via, end))
-}
-
-fn file_order(via: Option<NodeName>, act: FileAct) -> Request {
-    Request::Verb(Verb::File(FileOrder { via, act }))
-}
-
-fn upload(words: &Words) -> Result<Request, LineError> {
-    let (via, end) = on_files(words, (1, 2), "a file of this host, in quotes if its name has spaces")?;
-    let from = std::path::PathBuf::from(words.text(1).unwrap_or_default());
-    let to = match end {
-        3 => file_path(words, 2)?,
-        _ => named_like(&from).map_err(|failure| words.wrong(1, failure.error))?,
-    };
-    Ok(file_order(via, FileAct::Upload { from, to }))
-}
-
-fn download(words: &Words) -> Result<Request, LineError> {
-    let (via, end) = on_files(words, (1, 2), "a path of the shared folder")?;
-    let path = file_path(words, 1)?;
-    let to = if end == 3 { words.text(2).unwrap_or_default() } else { path.name() };
-    let to = Target::File(to.into());
-    Ok(file_order(via, FileAct::Download { path, to }))
-}
-
-fn files(words: &Words) -> Result<Request, LineError> {
-    let (via, _) = on_files(words, (0, 0), "")?;
-    Ok(file_order(via, FileAct::List))
-}
-
-fn delete_file(words: &Words) -> Result<Request, LineError> {
-    let (via, _) = on_files(words, (1, 1), "a path of the shared folder")?;
-    Ok(file_order(via, FileAct::Delete(file_path(words, 1)?)))
 }
 
 #[cfg(test)]

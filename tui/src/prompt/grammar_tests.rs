@@ -1,7 +1,8 @@
+use p2pnet_shared::FilePath;
 use serde_json::json;
 
 use super::*;
-use crate::verb::FaultOrder;
+use crate::verb::{FaultOrder, FileAct, FileOrder, Target};
 
 fn verb(line: &str) -> Verb {
     match read(line) {

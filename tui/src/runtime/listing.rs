@@ -5,20 +5,16 @@
 
 use std::time::Duration;
 
-use p2pnet_shared::{NodeName, api::FilesReply, wire::folder::FolderDigest};
+use p2pnet_shared::{NodeName, wire::folder::FolderDigest};
 use tokio::sync::{mpsc::Sender, watch};
 
-use crate::{
-    cluster::{Cluster, GatewayAddress},
-    message::Message,
-};
+use super::asking::Asking;
+use crate::{cluster::Cluster, message::Message};
 
 /// Shortest time between two listings.
 const EVERY: Duration = Duration::from_secs(2);
 /// How long a listing may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest listing taken, bytes: some 100,000 files.
-const BODY_MAX: usize = 32 << 20;
 
 type Wanted = Option<(NodeName, FolderDigest)>;
 
@@ -49,19 +45,14 @@ impl FileWatch {
 }
 
 async fn ask(mut wanted: watch::Receiver<Wanted>, clusters: watch::Receiver<Option<Cluster>>, outbox: Sender<Message>) {
-    let Ok(client) = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build() else { return };
-    let mut gateway: Option<GatewayAddress> = None;
+    let Some(mut asking) = Asking::new(TIMEOUT) else { return };
     loop {
         let want = wanted.borrow_and_update().clone();
         let cluster = clusters.borrow().clone();
         let mut again = false;
         if let (Some((node, _)), Some(cluster)) = (want, cluster) {
-            let result = fetch(&client, &cluster, &mut gateway, &node).await;
+            let result = asking.get(&cluster, &node, "files").await;
             again = result.is_err();
-            if again {
-                // It may have another port by now.
-                gateway = None;
-            }
             if outbox.send(Message::FilesCame { node, result }).await.is_err() {
                 return;
             }
@@ -72,31 +63,4 @@ async fn ask(mut wanted: watch::Receiver<Wanted>, clusters: watch::Receiver<Opti
             return;
         }
     }
-}
-
-async fn fetch(
-    client: &reqwest::Client,
-    cluster: &Cluster,
-    gateway: &mut Option<GatewayAddress>,
-    node: &NodeName,
-) -> Result<FilesReply, String> {
-    let address = match gateway {
-        Some(address) => address.clone(),
-        None => gateway.insert(cluster.gateway().await.map_err(|failure| failure.error)?).clone(),
-    };
-    let url = format!("http://{}/nodes/{node}/files", address.addr);
-    let reply = client.get(url).bearer_auth(&address.token).send().await;
-    let mut reply = reply.map_err(|error| format!("{node} does not answer: {}", error.without_url()))?;
-    let status = reply.status();
-    if !status.is_success() {
-        return Err(format!("{node} answers {status}"));
-    }
-    let mut body = Vec::new();
-    while let Some(part) = reply.chunk().await.map_err(|error| format!("{node} broke off: {}", error.without_url()))? {
-        body.extend_from_slice(&part);
-        if body.len() > BODY_MAX {
-            return Err(format!("the files of {node} are more than a screen can list"));
-        }
-    }
-    serde_json::from_slice(&body).map_err(|error| format!("{node} answers with something else: {error}"))
 }

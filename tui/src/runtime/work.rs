@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use p2pnet_shared::{NetworkName, NodeName, api::MembersReply};
+use p2pnet_shared::{NetworkName, NodeName};
 use tokio::sync::{
     mpsc::{Receiver, Sender},
     watch,
 };
 
+use super::asking::Asking;
 use crate::{
-    cluster::{Cluster, GatewayAddress, Progress, RuntimeChoice},
+    cluster::{Cluster, Progress, RuntimeChoice},
     failure::Failure,
     message::Message,
     verb::Verb,
@@ -101,17 +102,12 @@ async fn poll(
     clusters: watch::Receiver<Option<Cluster>>,
     outbox: Sender<Message>,
 ) {
-    let Ok(client) = reqwest::Client::builder().timeout(MEMBERS_TIMEOUT).no_proxy().build() else { return };
-    let mut gateway: Option<GatewayAddress> = None;
+    let Some(mut asking) = Asking::new(MEMBERS_TIMEOUT) else { return };
     loop {
         let node = wanted.borrow_and_update().clone();
         let cluster = clusters.borrow().clone();
         if let (Some(node), Some(cluster)) = (node, cluster) {
-            let result = fetch(&client, &cluster, &mut gateway, &node).await;
-            if result.is_err() {
-                // It may have another port by now.
-                gateway = None;
-            }
+            let result = asking.get(&cluster, &node, "members").await;
             if outbox.send(Message::MembersCame { node, result }).await.is_err() {
                 return;
             }
@@ -121,24 +117,4 @@ async fn poll(
             return;
         }
     }
-}
-
-async fn fetch(
-    client: &reqwest::Client,
-    cluster: &Cluster,
-    gateway: &mut Option<GatewayAddress>,
-    node: &NodeName,
-) -> Result<MembersReply, String> {
-    let address = match gateway {
-        Some(address) => address.clone(),
-        None => gateway.insert(cluster.gateway().await.map_err(|failure| failure.error)?).clone(),
-    };
-    let url = format!("http://{}/nodes/{node}/members", address.addr);
-    let request = client.get(url).bearer_auth(&address.token).send().await;
-    let reply = request.map_err(|error| format!("{node} does not answer: {}", error.without_url()))?;
-    let status = reply.status();
-    if !status.is_success() {
-        return Err(format!("{node} answers {status}"));
-    }
-    reply.json().await.map_err(|error| format!("{node} answers with something else: {}", error.without_url()))
 }

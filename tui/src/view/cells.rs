@@ -13,18 +13,6 @@ use crate::{
     view::theme::Role,
 };
 
-/// The columns of a table that fit: `room` is what the rows may take of the width, `shape` a column's width with what parts it
-/// from the next, and how soon it drops (the larger the sooner, 0 never).
-pub(super) fn fitting<C>(columns: &[C], room: usize, shape: impl Fn(&C) -> (usize, u8)) -> Vec<&C> {
-    let mut columns: Vec<&C> = columns.iter().collect();
-    while columns.iter().map(|column| shape(column).0).sum::<usize>() > room {
-        let droppable = (0..columns.len()).filter(|at| shape(columns[*at]).1 > 0);
-        let Some(at) = droppable.max_by_key(|at| shape(columns[*at]).1) else { break };
-        columns.remove(at);
-    }
-    columns
-}
-
 /// Draws a frame and returns what is inside. The focused pane's frame is lit, and its title is bold.
 pub(super) fn frame(model: &Model, pane: Pane, title: &str, footer: &str, area: Rect, buf: &mut Buffer) -> Rect {
     let theme = &model.theme;

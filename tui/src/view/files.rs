@@ -7,7 +7,10 @@
 //! lines.rs tells, nodes.rs and list.rs are tables, heat.rs draws; which of them goes where is [`Plan`].
 
 use p2pnet_shared::telemetry::FolderState;
-use ratatui::{buffer::Buffer, layout::Rect};
+use ratatui::{
+    buffer::Buffer,
+    layout::{Margin, Rect},
+};
 
 use super::{
     cells::{count, frame},
@@ -51,8 +54,7 @@ pub(crate) struct Plan {
 impl Plan {
     /// For a pane of that area, its frame included.
     pub(crate) fn of_frame(area: Rect, face: FilesFace) -> Self {
-        let (width, height) = (area.width.saturating_sub(2), area.height.saturating_sub(2));
-        Self::of(Rect { x: area.x + 1, y: area.y + 1, width, height }, face)
+        Self::of(area.inner(Margin::new(1, 1)), face)
     }
 
     fn of(inner: Rect, face: FilesFace) -> Self {

@@ -5,13 +5,13 @@
 use ratatui::{
     buffer::Buffer,
     layout::Rect,
-    style::Modifier,
     text::{Line, Span},
 };
 
 use super::{
-    cells::{age, bytes, count, fitting, frame, pad, restyle, row, wrap},
+    cells::{age, bytes, count, frame, row, wrap},
     ring::disk_trouble,
+    table::{Shape, fitting, headings, left, right, rows},
     theme::{Role, Theme},
 };
 use crate::{
@@ -22,31 +22,29 @@ use crate::{
 
 /// One column.
 struct Column {
-    heading: &'static str,
-    width: usize,
-    right: bool,
-    /// Drops sooner the larger it is; 0 never.
-    drop: u8,
+    shape: Shape,
     text: fn(&Model, &Node) -> String,
     sort: Option<SortBy>,
 }
 
 const COLUMNS: [Column; 11] = [
-    Column { heading: "NODE", width: 11, right: false, drop: 0, text: name, sort: Some(SortBy::Name) },
-    Column { heading: "STATE", width: 12, right: false, drop: 0, text: state, sort: Some(SortBy::State) },
-    Column { heading: "MEMBERS", width: 7, right: true, drop: 0, text: members, sort: Some(SortBy::Members) },
-    Column { heading: "AGREE", width: 14, right: false, drop: 0, text: agree, sort: None },
-    Column { heading: "KEYS", width: 6, right: true, drop: 1, text: keys, sort: Some(SortBy::Keys) },
-    Column { heading: "SUSP", width: 4, right: true, drop: 5, text: suspects, sort: None },
-    Column { heading: "MSGS", width: 5, right: true, drop: 2, text: messages, sort: Some(SortBy::Messages) },
-    Column { heading: "RSS", width: 5, right: true, drop: 0, text: memory, sort: Some(SortBy::Memory) },
-    Column { heading: "CPU", width: 5, right: true, drop: 4, text: cpu, sort: Some(SortBy::Cpu) },
-    Column { heading: "AGE", width: 7, right: true, drop: 3, text: since, sort: Some(SortBy::Age) },
-    Column { heading: "ADDRESS", width: 15, right: false, drop: 6, text: address, sort: None },
+    Column { shape: left("NODE", 11, 0), text: name, sort: Some(SortBy::Name) },
+    Column { shape: left("STATE", 12, 0), text: state, sort: Some(SortBy::State) },
+    Column { shape: right("MEMBERS", 7, 0), text: members, sort: Some(SortBy::Members) },
+    Column { shape: left("AGREE", 14, 0), text: agree, sort: None },
+    Column { shape: right("KEYS", 6, 1), text: keys, sort: Some(SortBy::Keys) },
+    Column { shape: right("SUSP", 4, 5), text: suspects, sort: None },
+    Column { shape: right("MSGS", 5, 2), text: messages, sort: Some(SortBy::Messages) },
+    Column { shape: right("RSS", 5, 0), text: memory, sort: Some(SortBy::Memory) },
+    Column { shape: right("CPU", 5, 4), text: cpu, sort: Some(SortBy::Cpu) },
+    Column { shape: right("AGE", 7, 3), text: since, sort: Some(SortBy::Age) },
+    Column { shape: left("ADDRESS", 15, 6), text: address, sort: None },
 ];
 
 /// Glyph, mark and the blank before each column.
 const GLYPHS: usize = 4;
+/// Between two columns.
+const GAP: &str = "  ";
 
 pub(super) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
     let nodes = &model.picture.nodes;
@@ -62,10 +60,9 @@ pub(super) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
     if inner.width == 0 || inner.height == 0 {
         return;
     }
-    let columns = fitting(&COLUMNS, (usize::from(inner.width) + 2).saturating_sub(GLYPHS), |column| {
-        (column.width + 2, column.drop)
-    });
-    row(inner, 0, headings(model, &columns), buf);
+    let columns = fitting(&COLUMNS, inner.width, GLYPHS, GAP, |column| &column.shape);
+    let headed = columns.iter().map(|column| (&column.shape, column.sort == Some(view.sort)));
+    row(inner, 0, headings(&model.theme, GLYPHS, GAP, headed), buf);
     if view.order.is_empty() {
         let why = match &model.opening {
             Opening::Failed(failure) => failure.to_string(),
@@ -77,13 +74,9 @@ pub(super) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
         }
         return;
     }
-    let height = usize::from(inner.height).saturating_sub(1);
-    for (i, node) in view.order.iter().skip(view.offset).take(height).filter_map(|i| nodes.get(*i)).enumerate() {
-        row(inner, i + 1, line(model, node, &columns), buf);
-        if view.selected.as_ref() == Some(&node.name) {
-            restyle(inner, i + 1, model.theme.selection(), buf);
-        }
-    }
+    let shown = view.order.iter().skip(view.offset).filter_map(|i| nodes.get(*i));
+    let lines = shown.map(|node| (line(model, node, &columns), view.selected.as_ref() == Some(&node.name)));
+    rows(&model.theme, inner, lines, buf);
 }
 
 fn empty(model: &Model) -> &'static str {
@@ -96,19 +89,6 @@ fn empty(model: &Model) -> &'static str {
         Opening::Failed(_) => "no network",
         Opening::Open => "no nodes yet: `:add 5` adds five",
     }
-}
-
-/// As many columns as fit, dropped in their order.
-fn headings(model: &Model, columns: &[&Column]) -> Line<'static> {
-    let style = model.theme.style(Role::Muted);
-    let mut spans = vec![Span::raw(" ".repeat(GLYPHS))];
-    for column in columns {
-        let sorted = column.sort == Some(model.nodes.sort);
-        let text = pad(column.heading, column.width, column.right, "");
-        spans.push(Span::styled(text, if sorted { style.add_modifier(Modifier::UNDERLINED) } else { style }));
-        spans.push(Span::raw("  "));
-    }
-    Line::from(spans)
 }
 
 fn line(model: &Model, node: &Node, columns: &[&Column]) -> Line<'static> {
@@ -130,8 +110,8 @@ fn line(model: &Model, node: &Node, columns: &[&Column]) -> Line<'static> {
         Span::raw(" "),
     ];
     for column in columns {
-        let text = pad(&(column.text)(model, node), column.width, column.right, theme.symbols.ellipsis);
-        let style = match column.heading {
+        let text = column.shape.cell(&(column.text)(model, node), theme.symbols.ellipsis);
+        let style = match column.shape.heading {
             "NODE" | "STATE" => style,
             "AGREE" if node.state == UnitState::Up && !node.agrees => theme.style(Role::Converging),
             "SUSP" if node.suspects > 0 => theme.style(Role::Warning),

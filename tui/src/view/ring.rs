@@ -7,7 +7,10 @@
 //! circle.rs draws, numbers.rs counts, owners.rs lists; which of them goes where is [`Plan`].
 
 use p2pnet_shared::telemetry::DiskState;
-use ratatui::{buffer::Buffer, layout::Rect};
+use ratatui::{
+    buffer::Buffer,
+    layout::{Margin, Rect},
+};
 
 use super::{
     cells::{count, frame, keys},
@@ -39,8 +42,7 @@ pub(crate) struct Plan {
 impl Plan {
     /// For a pane of that area, its frame included.
     pub(crate) fn of_frame(area: Rect, face: RingFace) -> Self {
-        let (width, height) = (area.width.saturating_sub(2), area.height.saturating_sub(2));
-        Self::of(Rect { x: area.x + 1, y: area.y + 1, width, height }, face)
+        Self::of(area.inner(Margin::new(1, 1)), face)
     }
 
     fn of(inner: Rect, face: RingFace) -> Self {

@@ -1,6 +1,6 @@
 //! Some nodes on a pretend network with pretend disks: delays, broken connections, cuts, crashes, all from one seed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use p2pnet_shared::{
     Epoch, Key, NodeName,
@@ -12,6 +12,7 @@ use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 use super::{node, value};
 use crate::{
     dht::{Answer, Change, Config, Effect, Input, Request, RequestId, State, Timer},
+    pretend::{Agenda, Ways},
     time::Millis,
 };
 
@@ -45,8 +46,7 @@ pub(super) struct Net {
     pub(super) now: u64,
     pub(super) nodes: BTreeMap<NodeName, Node>,
     config: Config,
-    events: BTreeMap<(u64, u64), Event>,
-    number: u64,
+    agenda: Agenda<Event>,
     rng: Xoshiro256PlusPlus,
     /// Out of a thousand packets, how many break their connection.
     pub(super) loss: u32,
@@ -54,9 +54,7 @@ pub(super) struct Net {
     pub(super) disk_ms: u64,
     /// Milliseconds a packet takes.
     pub(super) delay_ms: std::ops::Range<u64>,
-    /// Pairs that cannot reach each other.
-    cut: BTreeSet<(NodeName, NodeName)>,
-    last: BTreeMap<(NodeName, NodeName), u64>,
+    ways: Ways,
     asked: u64,
     pub(super) answers: BTreeMap<RequestId, (u64, Answer)>,
     pub(super) packets: u64,
@@ -68,14 +66,12 @@ impl Net {
             now: 1_000_000,
             nodes: BTreeMap::new(),
             config,
-            events: BTreeMap::new(),
-            number: 0,
+            agenda: Agenda::new(),
             rng: Xoshiro256PlusPlus::seed_from_u64(seed),
             loss: 0,
             disk_ms: 5,
             delay_ms: 1..4,
-            cut: BTreeSet::new(),
-            last: BTreeMap::new(),
+            ways: Ways::default(),
             asked: 0,
             answers: BTreeMap::new(),
             packets: 0,
@@ -152,34 +148,27 @@ impl Net {
 
     /// Cuts one group off from all others, with or without anybody being believed dead for it.
     pub(super) fn cut(&mut self, group: &[NodeName], believed: bool) {
-        let (ours, theirs): (Vec<_>, Vec<_>) = self.names().into_iter().partition(|name| group.contains(name));
-        for (one, other) in ours.iter().flat_map(|one| theirs.iter().map(move |other| (one, other))) {
-            self.cut.insert((one.clone(), other.clone()));
-            self.cut.insert((other.clone(), one.clone()));
+        for (one, other) in self.ways.cut(self.names(), group) {
             if believed {
-                self.later(DETECTED, Event::Member { at: one.clone(), name: other.clone(), up: false });
-                self.later(DETECTED, Event::Member { at: other.clone(), name: one.clone(), up: false });
+                self.later(DETECTED, Event::Member { at: one, name: other, up: false });
             }
         }
     }
 
     pub(super) fn heal(&mut self) {
-        for (one, other) in std::mem::take(&mut self.cut) {
+        for (one, other) in self.ways.heal() {
             self.later(NOTICED, Event::Member { at: one, name: other, up: true });
         }
     }
 
     fn later(&mut self, after: u64, event: Event) {
-        self.number += 1;
-        self.events.insert((self.now + after, self.number), event);
+        self.agenda.set(self.now + after, event);
     }
 
     /// Lets time pass.
     pub(super) fn run(&mut self, millis: u64) {
         let end = self.now + millis;
-        while let Some(((at, _), event)) =
-            self.events.first_entry().filter(|next| next.key().0 <= end).map(|next| next.remove_entry())
-        {
+        while let Some((at, event)) = self.agenda.next(end) {
             self.now = at;
             self.happen(event);
         }
@@ -236,7 +225,7 @@ impl Net {
 
     /// One takes another for dead, unless it came back before.
     fn declare(&mut self, at: &NodeName, member: NodeName) {
-        if !self.up(&member) || self.cut.contains(&(at.clone(), member.clone())) {
+        if !self.up(&member) || self.ways.is_cut(at, &member) {
             self.feed(at, Input::MemberDown { name: member });
         }
     }
@@ -257,10 +246,8 @@ impl Net {
                 Effect::Persist { batch, changes } => {
                     let after = self.rng.random_range(1..=self.disk_ms);
                     // A disk does one thing after the other.
-                    let last = self.last.entry((name.clone(), name.clone())).or_default();
-                    *last = (*last).max(self.now + after);
-                    let after = *last - self.now;
-                    self.later(after, Event::Disk { at: name.clone(), epoch, batch, changes });
+                    let at = self.ways.in_order(name, name, self.now + after);
+                    self.agenda.set(at, Event::Disk { at: name.clone(), epoch, batch, changes });
                 }
                 Effect::Answer { id, answer } => {
                     let first = self.answers.insert(id, (self.now, answer));
@@ -277,16 +264,13 @@ impl Net {
     fn send(&mut self, from: &NodeName, to: NodeName, packet: Packet) {
         self.packets += 1;
         assert_ne!(*from, to, "nobody sends to itself: {packet:?}");
-        let pair = (from.clone(), to.clone());
-        if self.cut.contains(&pair) || !self.up(&to) || self.rng.random_range(0..1_000) < self.loss {
+        if self.ways.is_cut(from, &to) || !self.up(&to) || self.rng.random_range(0..1_000) < self.loss {
             let after = self.rng.random_range(1..30);
             return self.later(after, Event::Broken { at: from.clone(), peer: to });
         }
         let after = self.rng.random_range(self.delay_ms.clone());
-        let last = self.last.entry(pair).or_default();
-        *last = (*last).max(self.now + after);
-        let after = *last - self.now;
-        self.later(after, Event::Packet { from: from.clone(), to, packet });
+        let at = self.ways.in_order(from, &to, self.now + after);
+        self.agenda.set(at, Event::Packet { from: from.clone(), to, packet });
     }
 
     /// Asks a node something; the answer will be under this number.

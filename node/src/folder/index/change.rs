@@ -14,7 +14,7 @@ use p2pnet_shared::{
     wire::folder::{Dot, Entry, FolderDigest, Root},
 };
 
-use super::{Index, Known, Shown, Slot, beneath, is_beneath};
+use super::{Index, Known, Shown, Slot, beneath};
 use crate::folder::{
     render::{self, Taken, Wish},
     version,
@@ -201,7 +201,7 @@ impl Index {
                 self.disk.remove(&path);
                 // What had to wait for this file to go: folders that have its name, or a file in place of its folder.
                 let above: Vec<FilePath> = Self::above(&path).filter(|above| self.shown(above).is_some()).collect();
-                let copies = self.copies.iter().map(|(name, _)| name).filter(|name| is_beneath(name, &path));
+                let copies = self.copies.iter().map(|(name, _)| name).filter(|name| name.is_beneath(&path));
                 let under = beneath(&self.live, &path).chain(copies).cloned();
                 self.plans.extend(above.into_iter().chain(under));
             }

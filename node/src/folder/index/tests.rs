@@ -228,7 +228,7 @@ impl World {
     /// What is above and beneath a path is looked at.
     fn look_around(&mut self, node: usize, path: &FilePath) {
         let disk = &self.replicas[node].disk;
-        let beneath = disk.keys().filter(|other| other.as_str().starts_with(&format!("{path}/")));
+        let beneath = disk.keys().filter(|other| other.is_beneath(path));
         let others: Vec<FilePath> = Index::above(path).chain(beneath.cloned()).collect();
         others.iter().for_each(|other| self.look(node, other, How::Watch));
     }
@@ -236,8 +236,7 @@ impl World {
     /// Whether the disk can have no file there: there is a folder, or a file has the name of one above.
     fn is_dir(&self, node: usize, path: &FilePath) -> bool {
         let disk = &self.replicas[node].disk;
-        disk.keys().any(|other| other.as_str().starts_with(&format!("{path}/")))
-            || Index::above(path).any(|above| disk.contains_key(&above))
+        disk.keys().any(|other| other.is_beneath(path)) || Index::above(path).any(|above| disk.contains_key(&above))
     }
 
     /// What is on the disk is what should be there, and the index knows it.

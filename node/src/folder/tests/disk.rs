@@ -145,10 +145,10 @@ impl Disk {
             }
             Order::Persist { rows } => Done::Persisted(self.may_write().map(|()| {
                 self.persists += 1;
-                for Row { key, value } in rows {
+                for Row { key, value } in rows.iter() {
                     match value {
-                        Some(value) => drop(self.rows.insert(key.to_string(), value)),
-                        None => drop(self.rows.remove(&*key)),
+                        Some(value) => drop(self.rows.insert(key.to_string(), value.clone())),
+                        None => drop(self.rows.remove(&**key)),
                     }
                 }
             })),
@@ -167,8 +167,7 @@ impl Disk {
         if let Err(why) = self.there() {
             return vec![Done::NotWalked(why)];
         }
-        let is_beneath =
-            |path: &&FilePath| beneath.is_none_or(|folder| path.as_str().starts_with(&format!("{folder}/")));
+        let is_beneath = |path: &&FilePath| beneath.is_none_or(|folder| path.is_beneath(folder));
         let files: Vec<(FilePath, Stat)> =
             self.files.keys().filter(is_beneath).map(|path| (path.clone(), self.files[path].stat)).collect();
         let mut pages: Vec<Vec<(FilePath, Stat)>> = files.chunks(PAGE).map(<[_]>::to_vec).collect();

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     folder::{Answer, Config, Done, Effect, Input, Order, OrderId, Place, Request, RequestId, Source, State, Timer},
+    pretend::{Agenda, Ways},
     time::Millis,
 };
 
@@ -49,8 +50,7 @@ pub(super) struct Net {
     pub(super) now: u64,
     pub(super) nodes: BTreeMap<NodeName, Node>,
     pub(super) config: Config,
-    events: BTreeMap<(u64, u64), Event>,
-    number: u64,
+    agenda: Agenda<Event>,
     pub(super) rng: Xoshiro256PlusPlus,
     /// Out of a thousand packets, how many break their connection.
     pub(super) loss: u32,
@@ -60,9 +60,7 @@ pub(super) struct Net {
     pub(super) disk_ms: u64,
     /// Milliseconds a packet takes.
     pub(super) delay_ms: std::ops::Range<u64>,
-    /// Pairs that cannot reach each other.
-    cut: BTreeSet<(NodeName, NodeName)>,
-    last: BTreeMap<(NodeName, NodeName), u64>,
+    ways: Ways,
     asked: u64,
     pub(super) answers: BTreeMap<RequestId, (u64, Answer)>,
     /// What was asked of nodes that died since.
@@ -91,15 +89,13 @@ impl Net {
             now: 1_000_000_000,
             nodes: BTreeMap::new(),
             config,
-            events: BTreeMap::new(),
-            number: 0,
+            agenda: Agenda::new(),
             rng: Xoshiro256PlusPlus::seed_from_u64(seed),
             loss: 0,
             reorders: false,
             disk_ms: 3,
             delay_ms: 1..4,
-            cut: BTreeSet::new(),
-            last: BTreeMap::new(),
+            ways: Ways::default(),
             asked: 0,
             answers: BTreeMap::new(),
             asked_of: BTreeMap::new(),
@@ -163,34 +159,27 @@ impl Net {
 
     /// Cuts one group off from all others, with or without anybody being believed dead for it.
     pub(super) fn cut(&mut self, group: &[NodeName], believed: bool) {
-        let (ours, theirs): (Vec<_>, Vec<_>) = self.names().into_iter().partition(|name| group.contains(name));
-        for (one, other) in ours.iter().flat_map(|one| theirs.iter().map(move |other| (one, other))) {
-            self.cut.insert((one.clone(), other.clone()));
-            self.cut.insert((other.clone(), one.clone()));
+        for (one, other) in self.ways.cut(self.names(), group) {
             if believed {
-                self.later(DETECTED, Event::Member { at: one.clone(), name: other.clone(), up: false });
-                self.later(DETECTED, Event::Member { at: other.clone(), name: one.clone(), up: false });
+                self.later(DETECTED, Event::Member { at: one, name: other, up: false });
             }
         }
     }
 
     pub(super) fn heal(&mut self) {
-        for (one, other) in std::mem::take(&mut self.cut) {
+        for (one, other) in self.ways.heal() {
             self.later(NOTICED, Event::Member { at: one, name: other, up: true });
         }
     }
 
     fn later(&mut self, after: u64, event: Event) {
-        self.number += 1;
-        self.events.insert((self.now + after, self.number), event);
+        self.agenda.set(self.now + after, event);
     }
 
     /// Lets time pass.
     pub(super) fn run(&mut self, millis: u64) {
         let end = self.now + millis;
-        while let Some(((at, _), event)) =
-            self.events.first_entry().filter(|next| next.key().0 <= end).map(|next| next.remove_entry())
-        {
+        while let Some((at, event)) = self.agenda.next(end) {
             self.now = at;
             self.happen(event);
         }
@@ -217,7 +206,7 @@ impl Net {
                 self.feed(&at, Input::TimerFired(timer));
             }
             Event::Member { at, name, up: false } => {
-                if !self.is_up(&name) || self.cut.contains(&(at.clone(), name.clone())) {
+                if !self.is_up(&name) || self.ways.is_cut(&at, &name) {
                     self.feed(&at, Input::MemberDown { name });
                 }
             }
@@ -307,18 +296,15 @@ impl Net {
     fn send(&mut self, from: &NodeName, to: NodeName, message: Message) {
         assert_ne!(*from, to, "nobody sends to itself: {message:?}");
         self.count(&message);
-        let pair = (from.clone(), to.clone());
-        if self.cut.contains(&pair) || !self.is_up(&to) || self.rng.random_range(0..1_000) < self.loss {
+        if self.ways.is_cut(from, &to) || !self.is_up(&to) || self.rng.random_range(0..1_000) < self.loss {
             let after = self.rng.random_range(1..30);
             return self.later(after, Event::Broken { at: from.clone(), peer: to });
         }
-        let mut after = self.rng.random_range(self.delay_ms.clone());
+        let mut at = self.now + self.rng.random_range(self.delay_ms.clone());
         if !self.reorders {
-            let last = self.last.entry(pair).or_default();
-            *last = (*last).max(self.now + after);
-            after = *last - self.now;
+            at = self.ways.in_order(from, &to, at);
         }
-        self.later(after, Event::Packet { from: from.clone(), to, message });
+        self.agenda.set(at, Event::Packet { from: from.clone(), to, message });
     }
 
     fn count(&mut self, message: &Message) {

@@ -5,13 +5,11 @@ use p2pnet_shared::telemetry::{FolderCounts, FolderEvent, FolderState, Report};
 use super::News;
 use crate::{
     folder::State,
-    runtime::{Node, metrics::Exposition, peers::Hub, telemetry::NEWS_PERIOD, timers::Wake},
+    runtime::{Node, hub::Hub, metrics::Exposition, telemetry::NEWS_PERIOD, timers::Wake},
 };
 
 /// Files in one report, 17 bytes each.
 const HELD_CHUNK: usize = 4 * 1024;
-/// Files on their way that are told.
-const PROGRESS_MAX: usize = 16;
 
 impl Node {
     /// Tells what is new since the last time.
@@ -138,8 +136,7 @@ fn changed(news: &mut News, state: &State, reports: &mut Vec<Report>) {
     if !news.is_changed {
         return;
     }
-    let mut progress = state.progress();
-    progress.truncate(PROGRESS_MAX);
+    let progress = state.progress();
     if progress != news.progress_told {
         news.progress_told.clone_from(&progress);
         reports.push(Report::Progress(progress));

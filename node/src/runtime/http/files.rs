@@ -34,7 +34,10 @@ use super::{
 };
 use crate::{
     folder::{Answer, Request as Question, Trouble},
-    runtime::folder::{Asked, Folder, Received},
+    runtime::{
+        folder::{Folder, Received},
+        questions::Asked,
+    },
 };
 
 /// How much of a body that is refused is read and thrown away, bytes, and for how long: without it the asker, still sending, would
@@ -53,7 +56,7 @@ impl Surface {
 }
 
 /// Waits for what became of a question.
-pub(super) async fn answered(asked: Asked) -> Result<Answer, ApiError> {
+pub(super) async fn answered(asked: Asked<Answer>) -> Result<Answer, ApiError> {
     let unavailable = |error: &str| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error);
     let leaving = || unavailable("this node is leaving; ask another");
     match asked {

@@ -28,7 +28,7 @@ use serde::de::IgnoredAny;
 use super::{ApiError, CALLER_HEADER, Surface, body::Fields, percent};
 use crate::{
     dht::{Answer, Request as Question},
-    runtime::keys::Asked,
+    runtime::questions::Asked,
 };
 
 /// What a key that is not there is told, in the words of the course projects.

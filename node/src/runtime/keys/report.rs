@@ -5,7 +5,7 @@ use p2pnet_shared::telemetry::{DiskState, HeldKey, KeyCounts, KeyEvent, Report};
 use super::News;
 use crate::{
     dht::State,
-    runtime::{Node, metrics::Exposition, telemetry::NEWS_PERIOD, timers::Wake},
+    runtime::{Node, hub::Hub, metrics::Exposition, telemetry::NEWS_PERIOD, timers::Wake},
 };
 
 /// Keys told one by one at most; of more a sample is told. Two megabytes in a gateway's memory.

@@ -20,9 +20,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Hub, Next, READ_BYTES};
+use super::{Next, READ_BYTES};
 use crate::runtime::{
     faults::{arrival, open_both_ways, open_from, travel},
+    hub::Hub,
     link::{LinkError, read_frame},
 };
 
@@ -74,7 +75,7 @@ pub(super) async fn dial<H: Hub>(hub: H, id: u64, wake: Arc<Notify>, peer: NodeN
         Err(slow) => Err(slow.into()),
     };
     match dialled {
-        Ok((hello, stream)) if hub.peers(|peers| peers.answered(id, hello.epoch)) => {
+        Ok((hello, stream)) if hub.enter(|peers, _| peers.answered(id, hello.epoch)) => {
             Task { hub, id, wake, peer }.run(stream).await;
         }
         Ok(_) => hub.ended(id, false),
@@ -189,7 +190,7 @@ impl<H: Hub> Task<H> {
         let mut faults = self.hub.wiring().faults.clone();
         let mut spare = Vec::new();
         loop {
-            match self.hub.peers(|peers| peers.next(self.id, std::mem::take(&mut spare))) {
+            match self.hub.enter(|peers, _| peers.next(self.id, std::mem::take(&mut spare))) {
                 // How long a write may take is watched from outside, for all lines at once.
                 Next::Write(bytes) => {
                     stream.write_all(&bytes).await?;
@@ -199,7 +200,7 @@ impl<H: Hub> Task<H> {
                 Next::Wait => self.wake.notified().await,
                 Next::At(due) => {
                     if arrival(&mut faults, &self.peer, Some(due), None).await {
-                        self.hub.peers(|peers| peers.arrived(self.id));
+                        self.hub.enter(|peers, _| peers.arrived(self.id));
                     } else {
                         return Ok(stream); // the node is going away
                     }

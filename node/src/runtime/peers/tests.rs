@@ -14,17 +14,13 @@ use p2pnet_shared::wire::dht::Entry;
 use super::*;
 use crate::{
     dht,
-    runtime::{
-        faults::Faults,
-        keys::{Keys, Owner},
-        keystore::Keystore,
-    },
+    runtime::{faults::Faults, hub::Owner, keys::Keys, keystore::Keystore},
 };
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
 struct House {
-    keys: Owner,
+    keys: Owner<Keys>,
     addr: SocketAddr,
     faults: Faults,
     _tasks: JoinSet<()>,

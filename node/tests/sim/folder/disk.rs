@@ -114,10 +114,10 @@ impl Disk {
         match order {
             Order::Walk { beneath } => return self.walk(beneath.as_ref()),
             Order::Persist { rows } => {
-                for Row { key, value } in rows {
+                for Row { key, value } in rows.iter() {
                     match value {
-                        Some(value) => self.rows.insert(key, value),
-                        None => self.rows.remove(&key),
+                        Some(value) => self.rows.insert(key.clone(), value.clone()),
+                        None => self.rows.remove(key),
                     };
                 }
                 return vec![Done::Persisted(self.writable().map(drop))];

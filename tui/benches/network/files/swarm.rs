@@ -88,8 +88,8 @@ fn transferred(bench: &Bench, urls: &[String]) -> Vec<Moved> {
                 let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
                 line.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no {name} in:\n{metrics}"))
             };
-            let received = number("p2pnet_folder_received_bytes_total");
-            all.push(Moved { received, sent: number("p2pnet_folder_sent_bytes_total") });
+            let received = number("p2pnet_file_received_bytes_total");
+            all.push(Moved { received, sent: number("p2pnet_file_sent_bytes_total") });
         }
         all
     })

@@ -10,7 +10,8 @@ use super::size;
 use crate::{
     model::{Model, files::FileLine, files::FilesFace},
     view::{
-        cells::{age, pad, restyle, row},
+        cells::{age, pad, row},
+        table::rows,
         theme::Role,
     },
 };
@@ -58,14 +59,10 @@ pub(super) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
         let text = pad(&text, columns.saturating_sub(MARK), false, theme.symbols.ellipsis);
         return row(area, 1, Line::styled(format!("{}{text}", " ".repeat(MARK)), theme.style(role)), buf);
     }
-    let height = usize::from(area.height).saturating_sub(1);
-    for (i, file) in view.listing.files.iter().skip(view.file_offset).take(height).enumerate() {
-        let at = view.file_offset + i;
-        row(area, i + 1, line(model, at, file, name, with_age), buf);
-        if view.selected.as_ref() == Some(&file.path) && view.face == FilesFace::Files {
-            restyle(area, i + 1, theme.selection(), buf);
-        }
-    }
+    let selected = view.selected.as_ref().filter(|_| view.face == FilesFace::Files);
+    let shown = view.listing.files.iter().enumerate().skip(view.file_offset);
+    let lines = shown.map(|(at, file)| (line(model, at, file, name, with_age), selected == Some(&file.path)));
+    rows(theme, area, lines, buf);
 }
 
 fn line(model: &Model, at: usize, file: &FileLine, name: usize, with_age: bool) -> Line<'static> {

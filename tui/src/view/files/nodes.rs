@@ -12,33 +12,30 @@ use crate::{
     cluster::UnitState,
     model::{Model, files::FolderRow},
     view::{
-        cells::{count, fitting, pad, restyle, row},
+        cells::{count, row},
+        table::{Shape, fitting, headings, left, right, rows},
         theme::Role,
     },
 };
 
 /// One column.
 struct Column {
-    heading: &'static str,
-    width: usize,
-    right: bool,
-    /// Drops sooner the larger it is; 0 never.
-    drop: u8,
+    shape: Shape,
     text: fn(&Model, &FolderRow) -> String,
 }
 
 const COLUMNS: [Column; 11] = [
-    Column { heading: "NODE", width: 10, right: false, drop: 0, text: |_, row| row.name.to_string() },
-    Column { heading: "STATE", width: 11, right: false, drop: 0, text: |model, row| state(&model.theme, row).1.into() },
-    Column { heading: "FILES", width: 11, right: true, drop: 0, text: files },
-    Column { heading: "BYTES", width: 9, right: true, drop: 3, text: |_, row| size(row.folder.counts.bytes_here) },
-    Column { heading: "LACKS", width: 9, right: true, drop: 5, text: lacks },
-    Column { heading: "FLIGHT", width: 6, right: true, drop: 6, text: flight },
-    Column { heading: "IN/S", width: 9, right: true, drop: 1, text: |_, row| rate(row.folder.received_per_second) },
-    Column { heading: "OUT/S", width: 9, right: true, drop: 4, text: |_, row| rate(row.folder.sent_per_second) },
-    Column { heading: "WASTE", width: 5, right: true, drop: 7, text: wasted },
-    Column { heading: "BAD", width: 10, right: true, drop: 8, text: bad },
-    Column { heading: "DIGEST", width: 10, right: false, drop: 2, text: digests },
+    Column { shape: left("NODE", 10, 0), text: |_, row| row.name.to_string() },
+    Column { shape: left("STATE", 11, 0), text: |model, row| state(&model.theme, row).1.into() },
+    Column { shape: right("FILES", 11, 0), text: files },
+    Column { shape: right("BYTES", 9, 3), text: |_, row| size(row.folder.counts.bytes_here) },
+    Column { shape: right("LACKS", 9, 5), text: lacks },
+    Column { shape: right("FLIGHT", 6, 6), text: flight },
+    Column { shape: right("IN/S", 9, 1), text: |_, row| rate(row.folder.received_per_second) },
+    Column { shape: right("OUT/S", 9, 4), text: |_, row| rate(row.folder.sent_per_second) },
+    Column { shape: right("WASTE", 5, 7), text: wasted },
+    Column { shape: right("BAD", 10, 8), text: bad },
+    Column { shape: left("DIGEST", 10, 2), text: digests },
 ];
 
 /// Glyph and blanks before the first column.
@@ -56,22 +53,15 @@ pub(super) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
         return;
     }
     let folders = &model.picture.files.folders;
-    let room = (usize::from(area.width) + 1).saturating_sub(MARKS);
-    let columns = fitting(&COLUMNS, room, |column| (column.width + 1, column.drop));
-    let muted = model.theme.style(Role::Muted);
-    let mut headings = " ".repeat(MARKS);
-    columns.iter().for_each(|column| headings += &(pad(column.heading, column.width, column.right, "") + " "));
-    row(area, 0, Line::styled(headings, muted), buf);
+    let columns = fitting(&COLUMNS, area.width, MARKS, " ", |column| &column.shape);
+    row(area, 0, headings(&model.theme, MARKS, " ", columns.iter().map(|column| (&column.shape, false))), buf);
     if folders.is_empty() {
-        return row(area, 2, Line::styled("   no nodes yet", muted), buf);
+        return row(area, 2, Line::styled("   no nodes yet", model.theme.style(Role::Muted)), buf);
     }
-    let height = usize::from(area.height).saturating_sub(1);
-    for (i, folder) in folders.iter().skip(model.files.offset).take(height).enumerate() {
-        row(area, i + 1, line(model, folder, &columns), buf);
-        if model.nodes.selected.as_ref() == Some(&folder.name) {
-            restyle(area, i + 1, model.theme.selection(), buf);
-        }
-    }
+    let selected = model.nodes.selected.as_ref();
+    let shown = folders.iter().skip(model.files.offset);
+    let lines = shown.map(|folder| (line(model, folder, &columns), selected == Some(&folder.name)));
+    rows(&model.theme, area, lines, buf);
 }
 
 fn line(model: &Model, folder: &FolderRow, columns: &[&Column]) -> Line<'static> {
@@ -80,14 +70,14 @@ fn line(model: &Model, folder: &FolderRow, columns: &[&Column]) -> Line<'static>
     let runs = folder.unit == UnitState::Up;
     let mut spans = vec![Span::styled(format!(" {glyph} "), theme.style(role))];
     for column in columns {
-        let is_named = matches!(column.heading, "NODE" | "STATE");
+        let is_named = matches!(column.shape.heading, "NODE" | "STATE");
         let text = if is_named || (folder.folder.told && has_folder(folder)) {
             (column.text)(model, folder)
         } else {
             theme.symbols.none.to_owned()
         };
         let counts = &folder.folder.counts;
-        let style = match column.heading {
+        let style = match column.shape.heading {
             "NODE" | "STATE" => theme.style(role),
             _ if !runs => theme.style(Role::Muted),
             "FILES" | "LACKS" | "DIGEST" if counts.have != counts.want => theme.style(Role::Converging),
@@ -95,7 +85,7 @@ fn line(model: &Model, folder: &FolderRow, columns: &[&Column]) -> Line<'static>
             "BAD" if counts.bad_chunks > 0 => theme.style(Role::Warning),
             _ => theme.style(Role::Text),
         };
-        spans.push(Span::styled(pad(&text, column.width, column.right, theme.symbols.ellipsis), style));
+        spans.push(Span::styled(column.shape.cell(&text, theme.symbols.ellipsis), style));
         spans.push(Span::raw(" "));
     }
     Line::from(spans)

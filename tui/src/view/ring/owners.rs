@@ -3,7 +3,6 @@
 use ratatui::{
     buffer::Buffer,
     layout::Rect,
-    style::Modifier,
     text::{Line, Span},
 };
 
@@ -14,33 +13,26 @@ use crate::{
         ring::{Owner, OwnersBy},
     },
     view::{
-        cells::{count, fitting, pad, restyle, row},
+        cells::{count, row},
+        table::{Shape, fitting, headings, left, right, rows},
         theme::Role,
     },
 };
 
-/// One column: heading, width, whether to the right, and what it sorts by.
+/// One column, and what it sorts by.
 struct Column {
-    heading: &'static str,
-    width: usize,
-    right: bool,
+    shape: Shape,
     by: Option<OwnersBy>,
-    /// Drops sooner the larger it is; 0 never.
-    drop: u8,
-}
-
-const fn column(heading: &'static str, width: usize, right: bool, drop: u8, by: Option<OwnersBy>) -> Column {
-    Column { heading, width, right, by, drop }
 }
 
 const COLUMNS: [Column; 7] = [
-    column("NODE", 11, false, 0, Some(OwnersBy::Name)),
-    column("SHARE", 8, true, 0, Some(OwnersBy::Share)),
-    column("KEYS", 7, true, 0, Some(OwnersBy::Keys)),
-    column("OWNED", 7, true, 2, None),
-    column("MISPLACED", 9, true, 3, None),
-    column("BYTES", 9, true, 1, Some(OwnersBy::Bytes)),
-    column("DISK", 12, false, 0, Some(OwnersBy::Disk)),
+    Column { shape: left("NODE", 11, 0), by: Some(OwnersBy::Name) },
+    Column { shape: right("SHARE", 8, 0), by: Some(OwnersBy::Share) },
+    Column { shape: right("KEYS", 7, 0), by: Some(OwnersBy::Keys) },
+    Column { shape: right("OWNED", 7, 2), by: None },
+    Column { shape: right("MISPLACED", 9, 3), by: None },
+    Column { shape: right("BYTES", 9, 1), by: Some(OwnersBy::Bytes) },
+    Column { shape: left("DISK", 12, 0), by: Some(OwnersBy::Disk) },
 ];
 
 /// Glyph and the place of the looked-at key before the first column.
@@ -59,38 +51,20 @@ pub(super) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
         return;
     }
     let owners = &model.picture.ring.owners;
-    let columns = fitting(&COLUMNS, (usize::from(area.width) + 1).saturating_sub(MARKS), |column| {
-        (column.width + 1, column.drop)
-    });
-    let used: usize = MARKS + columns.iter().map(|column| column.width + 1).sum::<usize>();
+    let columns = fitting(&COLUMNS, area.width, MARKS, " ", |column| &column.shape);
+    let used: usize = MARKS + columns.iter().map(|column| column.shape.width + 1).sum::<usize>();
     let room = usize::from(area.width).saturating_sub(used);
-    row(area, 0, headings(model, &columns), buf);
+    let headed = columns.iter().map(|column| (&column.shape, column.by == Some(model.ring.sort)));
+    row(area, 0, headings(&model.theme, MARKS, " ", headed), buf);
     if owners.is_empty() {
         row(area, 2, Line::styled("  nobody is on the ring yet", model.theme.style(Role::Muted)), buf);
         return;
     }
     let most = owners.iter().map(|owner| owner.keys).max().unwrap_or(0);
-    let height = usize::from(area.height).saturating_sub(1);
-    for (i, owner) in
-        model.ring.order.iter().skip(model.ring.offset).take(height).filter_map(|at| owners.get(*at)).enumerate()
-    {
-        row(area, i + 1, line(model, owner, &columns, most, room), buf);
-        if model.nodes.selected.as_ref() == Some(&owner.name) {
-            restyle(area, i + 1, model.theme.selection(), buf);
-        }
-    }
-}
-
-fn headings(model: &Model, columns: &[&Column]) -> Line<'static> {
-    let style = model.theme.style(Role::Muted);
-    let mut spans = vec![Span::raw(" ".repeat(MARKS))];
-    for column in columns {
-        let sorted = column.by == Some(model.ring.sort);
-        let text = pad(column.heading, column.width, column.right, "");
-        spans.push(Span::styled(text, if sorted { style.add_modifier(Modifier::UNDERLINED) } else { style }));
-        spans.push(Span::raw(" "));
-    }
-    Line::from(spans)
+    let selected = model.nodes.selected.as_ref();
+    let shown = model.ring.order.iter().skip(model.ring.offset).filter_map(|at| owners.get(*at));
+    let lines = shown.map(|owner| (line(model, owner, &columns, most, room), selected == Some(&owner.name)));
+    rows(&model.theme, area, lines, buf);
 }
 
 fn line(model: &Model, owner: &Owner, columns: &[&Column], most: u64, room: usize) -> Line<'static> {
@@ -114,12 +88,14 @@ fn line(model: &Model, owner: &Owner, columns: &[&Column], most: u64, room: usiz
     ];
     let plain = if owner.live { Role::Text } else { Role::Muted };
     for column in columns {
-        if let Some((word, why)) = trouble.filter(|_| column.heading == "OWNED" || column.heading == "BYTES") {
+        if let Some((word, why)) =
+            trouble.filter(|_| column.shape.heading == "OWNED" || column.shape.heading == "BYTES")
+        {
             // Why it is red matters more than the numbers to the right of here.
             spans.push(Span::styled(format!(" {word}: {why}"), theme.style(Role::Dead)));
             return Line::from(spans);
         }
-        let (text, role) = match column.heading {
+        let (text, role) = match column.shape.heading {
             "NODE" => (owner.name.to_string(), role),
             "SHARE" if owner.share == 0.0 => (symbols.none.to_owned(), Role::Muted),
             "SHARE" => (percent(owner.share), plain),
@@ -133,7 +109,7 @@ fn line(model: &Model, owner: &Owner, columns: &[&Column], most: u64, room: usiz
                 None => (symbols.none.to_owned(), Role::Muted),
             },
         };
-        spans.push(Span::styled(pad(&text, column.width, column.right, symbols.ellipsis), theme.style(role)));
+        spans.push(Span::styled(column.shape.cell(&text, symbols.ellipsis), theme.style(role)));
         spans.push(Span::raw(" "));
     }
     if room >= 4 {

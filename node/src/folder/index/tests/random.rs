@@ -173,7 +173,7 @@ proptest! {
 fn by_the_book(entries: &[p2pnet_shared::wire::folder::Entry]) -> BTreeMap<FilePath, Root> {
     use crate::folder::{render, version};
     let live: Vec<_> = entries.iter().filter(|entry| version::live(entry).next().is_some()).collect();
-    let is_folder = |path: &FilePath| live.iter().any(|entry| entry.path.as_str().starts_with(&format!("{path}/")));
+    let is_folder = |path: &FilePath| live.iter().any(|entry| entry.path.is_beneath(path));
     let mut files = BTreeMap::new();
     let mut wishes = Vec::new();
     for entry in &live {

@@ -163,7 +163,7 @@ impl Hands {
         });
     }
 
-    fn persist(&self, rows: &mut Rows, batches: Vec<(OrderId, Vec<Row>)>) {
+    fn persist(&self, rows: &mut Rows, batches: Vec<(OrderId, Arc<[Row]>)>) {
         let (orders, batches): (Vec<_>, Vec<_>) = batches.into_iter().unzip();
         let written = self.home.is_there().and_then(|()| rows.write(&self.home, &batches.concat()));
         for order in orders {

@@ -12,7 +12,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -51,7 +51,7 @@ pub(super) enum Work {
     Order(Job),
     Block(Block),
     /// Rows of several orders, to be written in one go.
-    Rows(Vec<(OrderId, Vec<Row>)>),
+    Rows(Vec<(OrderId, Arc<[Row]>)>),
 }
 
 /// What an order is about.
@@ -79,7 +79,7 @@ struct State {
     is_blocks_turn: bool,
     /// Orders that change files, not yet done.
     changing: BTreeSet<Ticket>,
-    rows: VecDeque<(Ticket, OrderId, Vec<Row>)>,
+    rows: VecDeque<(Ticket, OrderId, Arc<[Row]>)>,
     /// No more orders: what changes files or rows is still done.
     is_closed: bool,
     /// Nothing more is done.

@@ -62,7 +62,7 @@ fn the_one_who_is_killed() {
             }
             disk.give(order, Order::Place(place));
             let row = Row { key: name(file).into(), value: Some(now.to_le_bytes().to_vec()) };
-            disk.give(order + 1, Order::Persist { rows: vec![row] });
+            disk.give(order + 1, Order::Persist { rows: [row].into() });
             order += 2;
         }
         for _ in 0..FILES {

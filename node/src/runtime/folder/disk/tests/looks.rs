@@ -154,7 +154,7 @@ fn without_its_marker_or_its_folder_nothing_is_said_to_be_gone() {
         assert_eq!(rig.place(memory("b", b"two")), Err(Trouble::NoFolder));
         assert_eq!(rig.write(b"part", 0, 4), Err(Trouble::NoFolder));
         assert_eq!(rig.ask(Order::Remove { path: at("a"), over: stat }), Done::Removed(Err(Trouble::NoFolder)));
-        assert_eq!(rig.ask(Order::Persist { rows: Vec::new() }), Done::Persisted(Err(Trouble::NoFolder)));
+        assert_eq!(rig.ask(Order::Persist { rows: [].into() }), Done::Persisted(Err(Trouble::NoFolder)));
         assert!(!is_moved || fs::read_dir(rig.path("")).unwrap().next().is_none(), "nothing was made there");
         if is_moved {
             fs::remove_dir(rig.path("")).unwrap();

@@ -7,7 +7,7 @@ fn row(key: &str, value: Option<&str>) -> Row {
 }
 
 fn persist(rig: &mut Rig, rows: Vec<Row>) {
-    assert_eq!(rig.ask(Order::Persist { rows }), Done::Persisted(Ok(())));
+    assert_eq!(rig.ask(Order::Persist { rows: rows.into() }), Done::Persisted(Ok(())));
 }
 
 #[test]
@@ -23,7 +23,7 @@ fn rows_are_there_again_after_a_restart() {
 fn rows_wait_for_what_was_placed_before_and_are_written_at_the_close() {
     let mut rig = Rig::new();
     let places: Vec<_> = (0..300).map(|n| rig.give(Order::Place(memory(&format!("{n}"), &[n as u8; 100])))).collect();
-    let rows = rig.give(Order::Persist { rows: vec![row("all", Some("placed"))] });
+    let rows = rig.give(Order::Persist { rows: [row("all", Some("placed"))].into() });
     let later = rig.give(Order::Place(memory("later", b"x")));
     rig.disk.as_mut().unwrap().close();
     let mut told = Vec::new();
