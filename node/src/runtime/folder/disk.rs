@@ -3,7 +3,7 @@
 //! ```text
 //! Effect::Disk ─▶ Disk::give ─▶ line.rs ─▶ three threads (lanes.rs) ─▶ tell ─▶ Input::Done
 //!                                  │ reads:  pieces of files, looks, what users send (upload.rs)
-//!                                  │ looks:  walk.rs, hash.rs
+//!                                  │ looks:  walk.rs, hash.rs, outlines.rs
 //!                                  └ writes: parts.rs, place.rs in batches (batch.rs), rows.rs
 //!                        all of them: home.rs (the folder and its own business), beneath.rs (never outside), room.rs
 //! ```
@@ -23,6 +23,7 @@ mod hash;
 mod home;
 mod lanes;
 mod line;
+mod outlines;
 mod parts;
 mod place;
 mod room;

@@ -177,12 +177,13 @@ fn hash(home: &Home, path: &FilePath, stat: &Stat, reader: &mut Reader<'_>) -> R
     if found != *stat {
         return Err(Trouble::Changed);
     }
-    let root = reader.root(&file, stat.size)?;
+    let (root, outline) = reader.root_and_outline(&file, stat.size)?;
     let after = rustix::fs::fstat(&file).map_err(trouble)?;
     // The file may be as it was and another be under its name.
     if seen(&after) != *stat || home.beneath.look(path.as_str())? != Found::File(*stat) {
         return Err(Trouble::Changed);
     }
+    home.outlines.keep(path, stat, outline);
     Ok((root, *stat))
 }
 
@@ -241,6 +242,11 @@ fn read(home: &Home, source: &Source, offset: u64, length: u32) -> Result<Bytes,
 
 fn outline(home: &Home, source: &Source, chunk_bytes: u32, reader: &mut Reader<'_>) -> Result<Vec<[u8; 32]>, Trouble> {
     let (file, size) = open(home, source)?;
+    if let Source::File { path, stat } = source
+        && let Some(values) = home.outlines.take(path, stat, size.div_ceil(u64::from(chunk_bytes.max(1))))
+    {
+        return Ok(values);
+    }
     let values = reader.outline(&file, size, chunk_bytes)?;
     settled(&file, source)?;
     Ok(values)
