@@ -35,6 +35,7 @@ mod listener;
 mod messages;
 mod metrics;
 mod peers;
+mod pool;
 mod start;
 mod telemetry;
 mod timers;

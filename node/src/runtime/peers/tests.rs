@@ -17,6 +17,7 @@ use crate::{
         faults::Faults,
         keys::{Keys, Owner},
         keystore::Keystore,
+        pool::Pool,
     },
 };
 
@@ -40,6 +41,7 @@ async fn house(number: u32, epoch: u64, change: impl FnOnce(&mut Limits)) -> Hou
     let wiring = Wiring {
         kind: STORE,
         scratch: Scratch::new(),
+        pool: Pool::default(),
         me: Hello { name: name(number), epoch: Epoch(epoch) },
         codec: Codec::new(&"lab".parse().unwrap(), None),
         limits: Arc::new(limits),
