@@ -37,6 +37,7 @@ mod listener;
 mod messages;
 mod metrics;
 mod peers;
+mod pool;
 mod questions;
 mod start;
 mod telemetry;

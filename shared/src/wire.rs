@@ -8,7 +8,7 @@
 //! folder::Message           any member          TCP link  1 MiB + 64 K  wire/folder.rs
 //! telemetry::Report         the gateway         TCP link  1 MiB         telemetry.rs
 //! lan::Beacon               the local network   UDP       256 B         wire/lan.rs
-//! wire::Hello               first on a link     TCP link  64 KiB        here
+//! wire::Hello               first on a link     TCP link  64 KiB        here (large packets: wire/tail.rs)
 //!
 //! one envelope   ┌───────┬─────────┬──────────────┬────────────────────────────────────────────┐
 //!                │ 0xD2  │ version │ network tag  │ body: postcard, or nonce ‖ sealed postcard │
@@ -29,6 +29,7 @@ pub mod dht;
 pub mod folder;
 pub mod lan;
 pub mod membership;
+mod tail;
 
 use chacha20poly1305::{
     KeyInit, XChaCha20Poly1305, XNonce,
@@ -36,6 +37,7 @@ use chacha20poly1305::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+pub use self::tail::Packet;
 use crate::{
     id::{Epoch, NetworkName, NodeName},
     ring::VNODES,
@@ -201,16 +203,7 @@ impl Codec {
     /// [`DecodeError`] when the bytes are not a `T` sealed for this network. Bytes left over after the value are an
     /// error too: they would be a second way to write the same message.
     pub fn decode<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, DecodeError> {
-        let (header, body) = bytes.split_at_checked(HEADER_BYTES).ok_or(DecodeError::NotOurs)?;
-        if header[0] != MAGIC {
-            return Err(DecodeError::NotOurs);
-        }
-        if header[1] != VERSION {
-            return Err(DecodeError::Version(header[1]));
-        }
-        if header[2..] != self.tag {
-            return Err(DecodeError::OtherNetwork);
-        }
+        let (header, body) = (bytes.get(..HEADER_BYTES).unwrap_or_default(), self.body(bytes)?);
         let opened;
         let plain = match &self.cipher {
             None => body,
@@ -225,6 +218,17 @@ impl Codec {
         match postcard::take_from_bytes(plain) {
             Ok((value, [])) => Ok(value),
             _ => Err(DecodeError::Body),
+        }
+    }
+
+    /// What is behind the header of an envelope of ours.
+    fn body<'a>(&self, bytes: &'a [u8]) -> Result<&'a [u8], DecodeError> {
+        let (header, body) = bytes.split_at_checked(HEADER_BYTES).ok_or(DecodeError::NotOurs)?;
+        match header {
+            [MAGIC, VERSION, tag @ ..] if *tag == self.tag => Ok(body),
+            [MAGIC, VERSION, ..] => Err(DecodeError::OtherNetwork),
+            [MAGIC, other, ..] => Err(DecodeError::Version(*other)),
+            _ => Err(DecodeError::NotOurs),
         }
     }
 }

@@ -81,6 +81,11 @@ pub(crate) fn chaining_value(offset: u64, bytes: &[u8]) -> Value {
 /// Whether these are the chaining values of all chunks of the file with this root, in order. Two at least: a single chunk has
 /// none but its root.
 pub(crate) fn is_proved(root: &Root, values: &[Value]) -> bool {
+    merged(values) == Some(*root)
+}
+
+/// The root of the file whose chunks have these values; two at least.
+pub(crate) fn merged(values: &[Value]) -> Option<Root> {
     let mut layer = values.to_vec();
     while layer.len() > 2 {
         // Pairs become their parents; the odd one out moves up as it is. That is the tree whose left subtrees are complete.
@@ -92,7 +97,10 @@ pub(crate) fn is_proved(root: &Root, values: &[Value]) -> bool {
             })
             .collect();
     }
-    matches!(&layer[..], [left, right] if merge_subtrees_root(left, right, Mode::Hash).as_bytes() == &root.0)
+    match &layer[..] {
+        [left, right] => Some(Root(*merge_subtrees_root(left, right, Mode::Hash).as_bytes())),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

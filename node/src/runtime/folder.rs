@@ -125,7 +125,7 @@ impl Folder {
         let Hello { name, epoch } = wiring.me.clone();
         // As many as there are orders, and as the folder has files for a look at everything.
         let (tell, done) = mpsc::unbounded_channel();
-        let (disk, opened) = Disk::open(path, &name, tell)?;
+        let (disk, opened) = Disk::open(path, &name, tell, wiring.pool.clone())?;
         let (tell, touched) = mpsc::channel(TOUCHED_MAX);
         let watch = Watch::start(&disk, tell);
         let (copies, home) = (config.copies, disk.home());

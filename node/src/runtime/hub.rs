@@ -11,8 +11,10 @@
 
 use std::{net::SocketAddr, ops::Deref, sync::Arc};
 
-use p2pnet_shared::{Epoch, NodeName, wire::Hello};
-use serde::{Serialize, de::DeserializeOwned};
+use p2pnet_shared::{
+    Epoch, NodeName,
+    wire::{self, Hello},
+};
 use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
 
 use super::{
@@ -37,7 +39,7 @@ pub(super) enum Heard<P> {
 /// Whose lines they are: who hears what comes in, and is asked what goes out. Cheap to clone.
 pub(super) trait Hub: Clone + Send + Sync + 'static {
     /// What goes over its lines.
-    type Packet: Serialize + DeserializeOwned + Send + 'static;
+    type Packet: wire::Packet + Send + 'static;
 
     /// What its lines need.
     fn wiring(&self) -> &Arc<Wiring>;

@@ -11,7 +11,8 @@
 //! ```
 //! A packet for a peer goes over the line that was last heard on; without one the peer is dialled, and the packet waits.
 //! When both dial at once there are two lines, which does no harm. Everything that waits for a line goes out in one
-//! write, and one read brings many packets (`line.rs`). Each kind has places of its own, so that neither the
+//! write, and one read brings many packets (`line.rs`); chunks of files are neither copied into what is written (`outbox.rs`) nor
+//! out of what was read (`inbox.rs`). Each kind has places of its own, so that neither the
 //! overlay nor people at the HTTP side ever wait for the store or the folder.
 //!
 //! A line has room for `Limits::peer_queue_bytes`; when full it is closed, and the hub told that the peer is not
@@ -21,7 +22,9 @@
 //!
 //! Faults on purpose are obeyed as links obey them (`faults/stream.rs`).
 
+mod inbox;
 pub(super) mod line;
+mod outbox;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -30,9 +33,10 @@ use std::{
     time::Instant,
 };
 
+use bytes::Buf;
 use p2pnet_shared::{
     Epoch, NodeName,
-    wire::{Codec, FILES_PREFACE, Hello, LINK_PREFACE, PEER_PREFACE, dht, folder},
+    wire::{Codec, FILES_PREFACE, Hello, LINK_PREFACE, PEER_PREFACE, Packet, dht, folder},
 };
 use tokio::{
     net::TcpStream,
@@ -40,12 +44,14 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 
+use self::outbox::Outbox;
 use super::{
     Clock,
     alarm::Alarm,
     faults::{Watched, travel},
     hub::Hub,
     metrics::{Counters, Traffic},
+    pool::Pool,
     timers::Wake,
 };
 use crate::{config::Limits, time::Millis};
@@ -54,9 +60,6 @@ use crate::{config::Limits, time::Millis};
 const LOOK_PERIOD: Millis = Millis(1_000);
 /// Lines to one peer: two dials that crossed. A third replaces the one heard on longest ago.
 const LINES_MAX: usize = 2;
-/// An empty buffer larger than this is given back, bytes.
-const KEPT_MAX: usize = 16 * 1024;
-
 /// Bytes read at once, shared by all lines of a node: many packets, or a sixteenth of the largest.
 const READ_BYTES: usize = 64 * 1024;
 
@@ -114,6 +117,7 @@ pub(super) struct Wiring {
     pub(super) faults: Watched,
     pub(super) clock: Clock,
     pub(super) scratch: Scratch,
+    pub(super) pool: Pool,
 }
 
 impl Wiring {
@@ -137,7 +141,7 @@ struct Line {
     peer: NodeName,
     stage: Stage,
     /// Frames that may be written.
-    ready: Vec<u8>,
+    ready: Outbox,
     /// Frames that a fault delays, in order, and when each arrives.
     paced: VecDeque<(Instant, Vec<u8>)>,
     paced_bytes: usize,
@@ -165,7 +169,7 @@ impl Line {
 #[derive(Debug)]
 pub(super) enum Next {
     /// Write this.
-    Write(Vec<u8>),
+    Write(Outbox),
     /// Wait until there is something.
     Wait,
     /// Wait until the first delayed frame is due.
@@ -208,10 +212,9 @@ impl Peers {
         self.lines.values().filter(|line| matches!(line.stage, Stage::Up(_))).count()
     }
 
-    /// Whether there is none at all.
-    #[cfg(test)]
+    /// Whether there is none at all, and nothing kept for the next.
     pub(super) fn is_empty(&self) -> bool {
-        self.lines.is_empty()
+        self.lines.is_empty() && self.wiring.pool.is_empty()
     }
 
     /// A member is reached there from now on. True if lines to an earlier life of it were closed by that.
@@ -241,15 +244,14 @@ impl Peers {
         let now = wiring.clock.now();
         let Some(line) = self.lines.get_mut(&id) else { return false };
         let was_empty = line.ready.is_empty() && line.paced.is_empty();
-        let before = line.ready.len() + line.paced_bytes;
+        let before = line.ready.remaining() + line.paced_bytes;
         let room = wiring.limits.peer_queue_bytes;
         if before + H::weight(packet) > room && H::may_be_lost(packet) {
             wiring.traffic().packets_dropped.add(1);
             return true;
         }
         if line.paced.is_empty() && wiring.faults.borrow().is_calm() {
-            line.ready.reserve(H::weight(packet));
-            wiring.codec.encode_frame_onto(packet, &mut line.ready);
+            line.ready.push(&wiring.codec, packet, H::weight(packet));
         } else {
             let frame = wiring.codec.encode_frame(packet);
             let due = Instant::now() + travel(&wiring.faults, Some(to), 1);
@@ -258,7 +260,7 @@ impl Peers {
             line.paced_bytes += frame.len();
             line.paced.push_back((due, frame));
         }
-        let after = line.ready.len() + line.paced_bytes;
+        let after = line.ready.remaining() + line.paced_bytes;
         if after > room {
             wiring.traffic().overflowed.add(1);
             let of = wiring.kind.of;
@@ -305,7 +307,7 @@ impl Peers {
             line::accepted(hub.clone(), id, wake, peer.clone(), stream, permit)
         });
         if let Some(line) = self.lines.get_mut(&id) {
-            line.ready = greeting;
+            line.ready.push_frame(&greeting);
         }
     }
 
@@ -322,7 +324,7 @@ impl Peers {
         let line = Line {
             peer: peer.clone(),
             stage,
-            ready: Vec::new(),
+            ready: Outbox::default(),
             paced: VecDeque::new(),
             paced_bytes: 0,
             wake,
@@ -347,13 +349,10 @@ impl Peers {
     }
 
     /// What the line's task is to do; `spare` is its empty buffer, for what comes next.
-    pub(super) fn next(&mut self, id: u64, mut spare: Vec<u8>) -> Next {
+    pub(super) fn next(&mut self, id: u64, spare: Outbox) -> Next {
         let now = self.wiring.clock.now();
         let Some(line) = self.lines.get_mut(&id) else { return Next::Close };
         line.writing_since = None;
-        if spare.capacity() > KEPT_MAX {
-            spare = Vec::new();
-        }
         if !line.ready.is_empty() {
             line.writing_since = Some(now);
             Next::Write(std::mem::replace(&mut line.ready, spare))
@@ -372,7 +371,7 @@ impl Peers {
         let Some(line) = self.lines.get_mut(&id) else { return };
         if let Some((_, frame)) = line.paced.pop_front() {
             line.paced_bytes -= frame.len();
-            line.ready.extend_from_slice(&frame);
+            line.ready.push_frame(&frame);
         }
     }
 
@@ -412,9 +411,9 @@ impl Peers {
         (!self.has_left && (!goodbye || line.has_waiting())).then_some(line.peer)
     }
 
-    /// Has lines looked at in a while, for as long as there are any.
+    /// Has lines looked at in a while, for as long as there are any, or buffers of theirs.
     pub(super) fn watch(&mut self, alarm: &mut Alarm) {
-        if !self.is_watched && !self.lines.is_empty() {
+        if !self.is_watched && !self.is_empty() {
             self.is_watched = true;
             alarm.set(self.wiring.clock.now() + LOOK_PERIOD, Wake::Peers);
         }
@@ -423,6 +422,7 @@ impl Peers {
     /// Ends those that are idle, and gives up those that are stuck; says who is not reached by that. To be called at
     /// [`Wake::Peers`].
     pub(super) fn look(&mut self, alarm: &mut Alarm) -> Vec<NodeName> {
+        self.wiring.pool.rest();
         let (now, limits) = (self.wiring.clock.now(), self.wiring.limits.clone());
         let millis = |duration: std::time::Duration| Millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
         let longer = |since: Option<Millis>| since.is_some_and(|since| now - since > millis(limits.frame_timeout));

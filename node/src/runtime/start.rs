@@ -33,6 +33,7 @@ use super::{
     messages::MessageLog,
     metrics::Counters,
     peers,
+    pool::Pool,
     telemetry::{self, Reporter},
     timers::Timers,
 };
@@ -173,12 +174,12 @@ fn assemble(
     let (door, commands) = Door::new();
     let (heard_in, heard) = mpsc::channel(limits.heard_queue);
     let ((live, live_seen), (closing, closing_seen)) = (watch::channel(0), watch::channel(false));
-    let own_url = url(&me.name, me.addr);
+    let (own_url, scratch) = (url(&me.name, me.addr), peers::Scratch::new());
     let caller = Caller { me: me.name.clone(), faults: faults.watch() };
-    let scratch = peers::Scratch::new();
     let wiring = |kind| peers::Wiring {
         kind,
         scratch: scratch.clone(),
+        pool: Pool::default(),
         me: hello.clone(),
         codec: codec.clone(),
         limits: limits.clone(),

@@ -161,6 +161,8 @@ pub struct Packet {
     pub message: Message,
 }
 
+impl super::Packet for Packet {}
+
 /// What a packet says. `call` is the asker's number for its question; the answer carries it back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Message {

@@ -3,7 +3,7 @@
 //! ```text
 //! Effect::Disk ─▶ Disk::give ─▶ line.rs ─▶ three threads (lanes.rs) ─▶ tell ─▶ Input::Done
 //!                                  │ reads:  pieces of files, looks, what users send (upload.rs)
-//!                                  │ looks:  walk.rs, hash.rs
+//!                                  │ looks:  walk.rs, hash.rs, outlines.rs
 //!                                  └ writes: parts.rs, place.rs in batches (batch.rs), rows.rs
 //!                        all of them: home.rs (the folder and its own business), beneath.rs (never outside), room.rs
 //! ```
@@ -23,6 +23,7 @@ mod hash;
 mod home;
 mod lanes;
 mod line;
+mod outlines;
 mod parts;
 mod place;
 mod room;
@@ -53,7 +54,10 @@ use self::{
     room::Room,
     rows::Rows,
 };
-use crate::folder::{Done, Order, OrderId, Row};
+use crate::{
+    folder::{Done, Order, OrderId, Row},
+    runtime::pool::Pool,
+};
 
 /// Of each thread: none of them goes deep.
 const STACK_BYTES: usize = 256 * 1024;
@@ -98,7 +102,8 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    /// Opens the folder, which is made if it is not there. `tell` hears what becomes of orders, each exactly once but walks.
+    /// Opens the folder, which is made if it is not there. `tell` hears what becomes of orders, each exactly once but walks. Chunks are
+    /// read into buffers of `pool`.
     ///
     /// # Errors
     /// It cannot be used, see [`DiskTrouble`].
@@ -106,14 +111,16 @@ impl Disk {
         folder: &Path,
         me: &NodeName,
         tell: UnboundedSender<(OrderId, Done)>,
+        pool: Pool,
     ) -> Result<(Self, Opened), DiskTrouble> {
-        Self::open_with(folder, me, tell, Room::default())
+        Self::open_with(folder, me, tell, pool, Room::default())
     }
 
     fn open_with(
         folder: &Path,
         me: &NodeName,
         tell: UnboundedSender<(OrderId, Done)>,
+        pool: Pool,
         room: Room,
     ) -> Result<(Self, Opened), DiskTrouble> {
         let unusable = |source: io::Error| DiskTrouble::Unusable { path: folder.to_owned(), source };
@@ -124,7 +131,8 @@ impl Disk {
         let mut index = Some(index);
         for lane in LANES {
             let rows = if lane == Lane::Writes { index.take() } else { None };
-            let hands = Hands { home: disk.home.clone(), line: disk.line.clone(), tell: disk.tell.clone() };
+            let (home, line, tell) = (disk.home.clone(), disk.line.clone(), disk.tell.clone());
+            let hands = Hands { home, line, tell, pool: pool.clone() };
             let name = format!("folder {lane:?}").to_lowercase();
             let thread = thread::Builder::new().name(name).stack_size(STACK_BYTES);
             disk.line.began();

@@ -1,15 +1,11 @@
 //! One connection's task: greets, then reads and writes at once until either side has had enough.
 //!
 //! Bytes are read into one buffer that all lines of a node share, so an idle line holds none; what is kept from one read
-//! to the next is the beginning of a frame, which grows only as its bytes arrive. Once much of a frame is missing the rest is
-//! read to where it belongs, and not by way of the shared buffer.
+//! to the next is the beginning of a frame. Once much of a frame is missing the rest is read to where it stays (`inbox.rs`).
 
 use std::{future::poll_fn, net::SocketAddr, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
-use p2pnet_shared::{
-    Epoch, NodeName,
-    wire::{ENVELOPE_MAX_BYTES, Hello},
-};
+use p2pnet_shared::{Epoch, NodeName, wire::Hello};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf},
     net::{
@@ -20,7 +16,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Next, READ_BYTES};
+use super::{Next, inbox::Inbox, outbox::Outbox};
 use crate::runtime::{
     faults::{arrival, open_both_ways, open_from, travel},
     hub::Hub,
@@ -31,10 +27,6 @@ use crate::runtime::{
 const LINGER: Duration = Duration::from_secs(1);
 /// How often one waits for the other in a dial: the handshake there and back, the Hello.
 const DIAL_LEGS: u32 = 3;
-/// What is kept of a buffer that is empty again, bytes.
-const KEPT_MAX: usize = 4 * 1024;
-/// How far the buffer of a large frame is ahead of its bytes.
-const AHEAD: usize = 4 * READ_BYTES;
 
 /// Reads who dials us, once its preface is known.
 pub(in crate::runtime) async fn greet<H: Hub>(hub: H, mut stream: TcpStream, permit: OwnedSemaphorePermit) {
@@ -142,17 +134,15 @@ impl<H: Hub> Task<H> {
         let (mut inbox, mut packets) = (Inbox::new(wiring.kind.packet_max), Vec::new());
         let mut faults = wiring.faults.clone();
         loop {
-            let missing = inbox.missing();
-            let count = if missing >= READ_BYTES {
-                // Grows as bytes arrive, and never past the frame.
-                inbox.bytes.reserve_exact(missing.min(AHEAD));
-                (&mut stream).take(missing as u64).read_buf(&mut inbox.bytes).await
+            let count = if inbox.is_large(&wiring.pool) {
+                let count = stream.read(inbox.rest()).await;
+                count.inspect(|count| inbox.filled(*count))
             } else {
                 let read = poll_fn(|cx| {
                     let mut shared = wiring.scratch.lock();
                     let mut buffer = ReadBuf::new(&mut shared);
                     std::task::ready!(Pin::new(&mut stream).poll_read(cx, &mut buffer))?;
-                    inbox.bytes.extend_from_slice(buffer.filled());
+                    inbox.extend(buffer.filled());
                     Poll::Ready(Ok::<usize, std::io::Error>(buffer.filled().len()))
                 });
                 read.await
@@ -167,6 +157,10 @@ impl<H: Hub> Task<H> {
                 } else {
                     Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into())
                 };
+            }
+            if let Some(frame) = inbox.large_frame(&wiring.pool) {
+                traffic.bytes_in.add(frame.len());
+                packets.push(wiring.codec.decode_large(&frame)?);
             }
             while let Some(frame) = inbox.frame()? {
                 if frame.is_empty() {
@@ -188,14 +182,13 @@ impl<H: Hub> Task<H> {
     /// because dropping it closes the connection.
     async fn write(&self, mut stream: OwnedWriteHalf) -> Result<OwnedWriteHalf, LinkError> {
         let mut faults = self.hub.wiring().faults.clone();
-        let mut spare = Vec::new();
+        let mut spare = Outbox::default();
         loop {
             match self.hub.enter(|peers, _| peers.next(self.id, std::mem::take(&mut spare))) {
                 // How long a write may take is watched from outside, for all lines at once.
-                Next::Write(bytes) => {
-                    stream.write_all(&bytes).await?;
-                    spare = bytes;
-                    spare.clear();
+                Next::Write(mut frames) => {
+                    stream.write_all_buf(&mut frames).await?;
+                    spare = frames.cleared();
                 }
                 Next::Wait => self.wake.notified().await,
                 Next::At(due) => {
@@ -213,93 +206,5 @@ impl<H: Hub> Task<H> {
                 }
             }
         }
-    }
-}
-
-/// Bytes that came in, as frames.
-#[derive(Debug)]
-struct Inbox {
-    /// The longest frame that is taken.
-    frame_max: usize,
-    bytes: Vec<u8>,
-    /// How many of them have been taken.
-    taken: usize,
-}
-
-impl Inbox {
-    fn new(packet_max: usize) -> Self {
-        Self { frame_max: packet_max + ENVELOPE_MAX_BYTES, bytes: Vec::new(), taken: 0 }
-    }
-
-    /// How many bytes are missing of the frame that has begun; 0 if none has, or if it is not known yet. To be asked of a tidy one.
-    fn missing(&self) -> usize {
-        let Some((length, rest)) = self.bytes.split_first_chunk::<4>() else { return 0 };
-        (u32::from_be_bytes(*length) as usize).min(self.frame_max).saturating_sub(rest.len())
-    }
-
-    /// The next whole frame, without its length; empty for a goodbye.
-    fn frame(&mut self) -> Result<Option<&[u8]>, LinkError> {
-        let rest = &self.bytes[self.taken..];
-        let Some((length, rest)) = rest.split_first_chunk::<4>() else { return Ok(None) };
-        let length = u32::from_be_bytes(*length) as usize;
-        if length > self.frame_max {
-            return Err(LinkError::TooLong(length));
-        }
-        let Some(frame) = rest.get(..length) else { return Ok(None) };
-        self.taken += 4 + length;
-        Ok(Some(frame))
-    }
-
-    /// Whether a frame has begun and not ended.
-    fn is_partial(&self) -> bool {
-        self.taken < self.bytes.len()
-    }
-
-    /// Lets go of what has been taken.
-    fn tidy(&mut self) {
-        self.bytes.drain(..self.taken);
-        self.taken = 0;
-        if self.bytes.is_empty() {
-            self.bytes.shrink_to(KEPT_MAX);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn framed(body: &[u8]) -> Vec<u8> {
-        [&u32::try_from(body.len()).unwrap().to_be_bytes(), body].concat()
-    }
-
-    #[test]
-    fn frames_come_whole_however_the_bytes_arrive() {
-        let stream = [framed(b"one"), framed(&[7; 300]), framed(b""), framed(b"two")].concat();
-        for piece in [1, 2, 3, 5, 64, stream.len()] {
-            let (mut inbox, mut frames) = (Inbox::new(1_000), Vec::new());
-            for bytes in stream.chunks(piece) {
-                inbox.bytes.extend_from_slice(bytes);
-                while let Some(frame) = inbox.frame().unwrap() {
-                    frames.push(frame.to_vec());
-                }
-                inbox.tidy();
-            }
-            assert_eq!(frames, [b"one".to_vec(), vec![7; 300], vec![], b"two".to_vec()], "in pieces of {piece}");
-            assert!(!inbox.is_partial());
-        }
-    }
-
-    #[test]
-    fn a_length_alone_buys_no_memory_and_one_too_long_is_refused_at_once() {
-        let mut inbox = Inbox::new(1_000_000);
-        let longest = u32::try_from(inbox.frame_max).unwrap();
-        inbox.bytes.extend_from_slice(&longest.to_be_bytes());
-        assert!(inbox.frame().unwrap().is_none() && inbox.is_partial());
-        assert!(inbox.bytes.capacity() < 1_024);
-        assert_eq!(inbox.missing(), longest as usize);
-        let mut inbox = Inbox::new(1_000_000);
-        inbox.bytes.extend_from_slice(&(longest + 1).to_be_bytes());
-        assert!(matches!(inbox.frame(), Err(LinkError::TooLong(_))));
     }
 }

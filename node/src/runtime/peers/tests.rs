@@ -14,7 +14,7 @@ use p2pnet_shared::wire::dht::Entry;
 use super::*;
 use crate::{
     dht,
-    runtime::{faults::Faults, hub::Owner, keys::Keys, keystore::Keystore},
+    runtime::{faults::Faults, hub::Owner, keys::Keys, keystore::Keystore, pool::Pool},
 };
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -37,6 +37,7 @@ async fn house(number: u32, epoch: u64, change: impl FnOnce(&mut Limits)) -> Hou
     let wiring = Wiring {
         kind: STORE,
         scratch: Scratch::new(),
+        pool: Pool::default(),
         me: Hello { name: name(number), epoch: Epoch(epoch) },
         codec: Codec::new(&"lab".parse().unwrap(), None),
         limits: Arc::new(limits),

@@ -15,7 +15,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Root;
+use super::{Message, Root};
+use crate::wire::Packet;
 
 /// Largest chunk, bytes.
 pub const CHUNK_MAX_BYTES: usize = 1024 * 1024;
@@ -26,6 +27,9 @@ pub const BUNDLE_ROOTS_MAX: usize = 256;
 
 /// Chunks in one [`Transfer::Suggest`] at most.
 pub const SUGGESTED_MAX: usize = 64;
+
+/// From so many bytes on a chunk is not copied into its packet.
+const TAIL_MIN_BYTES: usize = 32 * 1024;
 
 /// Bytes of contents. Cheap to clone.
 pub type Bytes = bytes::Bytes;
@@ -136,4 +140,36 @@ pub enum Transfer {
         /// Which.
         roots: Vec<Root>,
     },
+}
+
+/// A packet with a chunk, as it is on the wire.
+#[derive(Deserialize)]
+struct ChunkPacket<'a> {
+    /// The how-manieth of [`Message`]'s variants [`Message::Transfer`] is.
+    message: u32,
+    /// The how-manieth of [`Transfer`]'s variants [`Transfer::Chunk`] is.
+    transfer: u32,
+    root: Root,
+    chunk: u32,
+    bytes: &'a [u8],
+}
+
+const MESSAGE_TRANSFER: u32 = 9;
+const TRANSFER_CHUNK: u32 = 6;
+
+impl Packet for Message {
+    fn split(&self) -> Option<(Self, Bytes)> {
+        let Self::Transfer(Transfer::Chunk { root, chunk, bytes }) = self else { return None };
+        let head = Transfer::Chunk { root: *root, chunk: *chunk, bytes: Bytes::new() };
+        (bytes.len() >= TAIL_MIN_BYTES).then(|| (Self::Transfer(head), bytes.clone()))
+    }
+
+    fn view(body: &Bytes) -> Option<Self> {
+        match postcard::take_from_bytes(body) {
+            Ok((ChunkPacket { message: MESSAGE_TRANSFER, transfer: TRANSFER_CHUNK, root, chunk, bytes }, [])) => {
+                Some(Self::Transfer(Transfer::Chunk { root, chunk, bytes: body.slice_ref(bytes) }))
+            }
+            _ => None,
+        }
+    }
 }

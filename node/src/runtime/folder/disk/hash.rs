@@ -13,7 +13,10 @@ use p2pnet_shared::wire::folder::Root;
 use rustix::fs::Advice;
 
 use super::beneath::trouble_of;
-use crate::folder::Trouble;
+use crate::folder::{
+    Trouble,
+    chunks::{Geometry, Value, merged},
+};
 
 /// Bytes read at once.
 pub(super) const BLOCK_BYTES: usize = 256 * 1024;
@@ -78,11 +81,20 @@ impl<'a> Reader<'a> {
         Ok(Root(*hasher.finalize().as_bytes()))
     }
 
+    /// The hash of a file of `size` bytes, and the chaining values of its chunks if it is cut into some: whoever wants the file will
+    /// ask for them.
+    pub(super) fn root_and_outline(&mut self, file: &File, size: u64) -> Result<(Root, Vec<Value>), Trouble> {
+        let Some(cut) = Geometry::of(size) else { return Ok((self.root(file, size)?, Vec::new())) };
+        let values = self.outline(file, size, cut.chunk_bytes())?;
+        let root = merged(&values).ok_or(Trouble::Changed)?;
+        Ok((root, values))
+    }
+
     /// The chaining values of its chunks, in order; of an empty file there are none.
     ///
     /// # Errors
     /// [`Trouble::Refused`] for a size that no subtree of BLAKE3 has.
-    pub(super) fn outline(&mut self, file: &File, size: u64, chunk_bytes: u32) -> Result<Vec<[u8; 32]>, Trouble> {
+    pub(super) fn outline(&mut self, file: &File, size: u64, chunk_bytes: u32) -> Result<Vec<Value>, Trouble> {
         if !chunk_bytes.is_power_of_two() || (chunk_bytes as usize) < blake3::CHUNK_LEN {
             return Err(Trouble::Refused);
         }

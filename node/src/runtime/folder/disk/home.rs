@@ -33,6 +33,7 @@ use rustix::{
 use super::{
     DiskTrouble,
     beneath::{Beneath, id, seen},
+    outlines::Outlines,
     parts::Ranges,
     room::Room,
 };
@@ -70,6 +71,8 @@ pub(in super::super) struct Home {
     next: AtomicU64,
     /// What was written of unfinished files in this life.
     pub(super) written: Mutex<HashMap<Root, Ranges>>,
+    /// Of files that were hashed.
+    pub(super) outlines: Outlines,
     /// What users sent: hash and size.
     pub(super) received: Mutex<HashMap<u64, (Root, u64)>>,
     /// Whether nobody waits for us any more.
@@ -104,6 +107,7 @@ impl Home {
             umask: umask(),
             next: AtomicU64::new(1),
             written: Mutex::default(),
+            outlines: Outlines::default(),
             received: Mutex::default(),
             over: AtomicBool::new(false),
         };

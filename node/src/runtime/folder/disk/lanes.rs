@@ -20,7 +20,13 @@ use super::{
     rows::Rows,
     walk::Walk,
 };
-use crate::folder::{Done, Found, Order, OrderId, Row, Source, Stat, Trouble};
+use crate::{
+    folder::{Done, Found, Order, OrderId, Row, Source, Stat, Trouble},
+    runtime::pool::Pool,
+};
+
+/// From so many bytes on a piece of a file is read into a buffer of the pool.
+const POOLED_BYTES: usize = 32 * 1024;
 
 /// What a thread works with.
 #[derive(Debug)]
@@ -28,6 +34,7 @@ pub(super) struct Hands {
     pub(super) home: Arc<Home>,
     pub(super) line: Arc<Line>,
     pub(super) tell: UnboundedSender<(OrderId, Done)>,
+    pub(super) pool: Pool,
 }
 
 impl Hands {
@@ -104,7 +111,7 @@ impl Hands {
         match what {
             Order::Look { path } => Done::Looked(home.beneath.look(path.as_str())),
             Order::Hash { path, stat } => Done::Hashed(hash(home, path, stat, reader)),
-            Order::Read { source, offset, length } => Done::Read(read(home, source, *offset, *length)),
+            Order::Read { source, offset, length } => Done::Read(read(home, source, *offset, *length, &self.pool)),
             Order::Outline { source, chunk_bytes } => Done::Outlined(outline(home, source, *chunk_bytes, reader)),
             Order::Resume { root, chunk_bytes } => {
                 Done::Outlined(outline(home, &Source::Part(*root), *chunk_bytes, reader))
@@ -177,12 +184,13 @@ fn hash(home: &Home, path: &FilePath, stat: &Stat, reader: &mut Reader<'_>) -> R
     if found != *stat {
         return Err(Trouble::Changed);
     }
-    let root = reader.root(&file, stat.size)?;
+    let (root, outline) = reader.root_and_outline(&file, stat.size)?;
     let after = rustix::fs::fstat(&file).map_err(trouble)?;
     // The file may be as it was and another be under its name.
     if seen(&after) != *stat || home.beneath.look(path.as_str())? != Found::File(*stat) {
         return Err(Trouble::Changed);
     }
+    home.outlines.keep(path, stat, outline);
     Ok((root, *stat))
 }
 
@@ -216,7 +224,7 @@ fn settled(file: &std::fs::File, source: &Source) -> Result<(), Trouble> {
     }
 }
 
-fn read(home: &Home, source: &Source, offset: u64, length: u32) -> Result<Bytes, Trouble> {
+fn read(home: &Home, source: &Source, offset: u64, length: u32, pool: &Pool) -> Result<Bytes, Trouble> {
     let count = length as usize;
     if count > CHUNK_MAX_BYTES {
         return Err(Trouble::Refused);
@@ -230,17 +238,24 @@ fn read(home: &Home, source: &Source, offset: u64, length: u32) -> Result<Bytes,
     if end > size {
         return Err(Trouble::Refused);
     }
-    let mut bytes = vec![0; count];
-    file.read_exact_at(&mut bytes, offset).map_err(|error| match error.kind() {
+    let mut bytes = if count < POOLED_BYTES { vec![0; count] } else { pool.take_or_make(count) };
+    let read = file.read_exact_at(&mut bytes[..count], offset);
+    let bytes = if count < POOLED_BYTES { bytes.into() } else { pool.lend(bytes, 0..count) };
+    read.map_err(|error| match error.kind() {
         std::io::ErrorKind::UnexpectedEof => Trouble::Changed,
         _ => trouble_of(&error),
     })?;
     settled(&file, source)?;
-    Ok(bytes.into())
+    Ok(bytes)
 }
 
 fn outline(home: &Home, source: &Source, chunk_bytes: u32, reader: &mut Reader<'_>) -> Result<Vec<[u8; 32]>, Trouble> {
     let (file, size) = open(home, source)?;
+    if let Source::File { path, stat } = source
+        && let Some(values) = home.outlines.take(path, stat, size.div_ceil(u64::from(chunk_bytes.max(1))))
+    {
+        return Ok(values);
+    }
     let values = reader.outline(&file, size, chunk_bytes)?;
     settled(&file, source)?;
     Ok(values)

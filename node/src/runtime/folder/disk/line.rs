@@ -5,8 +5,9 @@
 //!                     │ yes                                      looks  (walks, hashes, outlines)   long
 //!                     └─▶ waits until those are done ─────▶      writes (writes, places, rows)      they sync
 //! ```
-//! Orders about one thing are carried out one after the other, in the order they were given; rows of the index are written after
-//! everything that was placed, removed or touched before.
+//! Orders about one thing are carried out one after the other, in the order they were given, but for those that get on with one
+//! another: looks and reads, and pieces of one unfinished file, of which only what is written already is read. Rows of the index are
+//! written after everything that was placed, removed or touched before.
 //!
 //! Holds 100,000 orders, more than the folder has out at once; beyond that an order is refused as [`Trouble::Full`].
 
@@ -54,6 +55,16 @@ pub(super) enum Work {
     Rows(Vec<(OrderId, Arc<[Row]>)>),
 }
 
+/// An order in the line of a thing it is about.
+#[derive(Debug)]
+struct Place {
+    ticket: Ticket,
+    /// It gets on with others that do.
+    is_shared: bool,
+    /// Others have to be done first.
+    waits: bool,
+}
+
 /// What an order is about.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Thing {
@@ -70,7 +81,7 @@ struct State {
     /// Those that wait for others, and for how many.
     held: HashMap<Ticket, (usize, Job)>,
     /// Who is under way and who waits, for each thing.
-    things: HashMap<Thing, VecDeque<Ticket>>,
+    things: HashMap<Thing, VecDeque<Place>>,
     ready: [VecDeque<Job>; 3],
     /// Of the looks: what others wait for to send bytes; before hashes and between the pages of a walk.
     urgent: VecDeque<Job>,
@@ -126,11 +137,12 @@ impl Line {
         if changes_files(&what) {
             state.changing.insert(ticket);
         }
-        let mut before = 0;
+        let (mut before, is_shared) = (0, is_shared(&what));
         for thing in things(&what) {
             let line = state.things.entry(thing).or_default();
-            before += usize::from(!line.is_empty());
-            line.push_back(ticket);
+            let waits = if is_shared { line.iter().any(|place| !place.is_shared) } else { !line.is_empty() };
+            before += usize::from(waits);
+            line.push_back(Place { ticket, is_shared, waits });
         }
         let job = Job { ticket, order, what };
         if before > 0 {
@@ -171,14 +183,23 @@ impl Line {
         if state.changing.remove(&ticket) && !state.rows.is_empty() {
             self.news[Lane::Writes as usize].notify_one();
         }
+        let mut free = Vec::new();
         for thing in things(what) {
             let Some(line) = state.things.get_mut(&thing) else { continue };
-            line.pop_front();
-            let next = line.front().copied();
-            if next.is_none() {
+            line.retain(|place| place.ticket != ticket);
+            if line.is_empty() {
                 state.things.remove(&thing);
+                continue;
             }
-            let Some(next) = next else { continue };
+            // The first, and if it gets on with others all that do until the first that does not.
+            let shared = line.iter().take_while(|place| place.is_shared).count();
+            let next = line.iter_mut().take(shared.max(1)).filter(|place| place.waits);
+            free.extend(next.map(|place| {
+                place.waits = false;
+                place.ticket
+            }));
+        }
+        for next in free {
             let Some((before, _)) = state.held.get_mut(&next) else { continue };
             *before -= 1;
             if *before == 0
@@ -320,6 +341,14 @@ fn changes_files(what: &Order) -> bool {
     matches!(what, Order::Place(_) | Order::Remove { .. } | Order::Touch { .. })
 }
 
+/// Whether it may be carried out beside others of which that is said.
+fn is_shared(what: &Order) -> bool {
+    matches!(
+        what,
+        Order::Look { .. } | Order::Hash { .. } | Order::Read { .. } | Order::Outline { .. } | Order::Write { .. }
+    )
+}
+
 /// What it is about, each once.
 fn things(what: &Order) -> Vec<Thing> {
     let of = |source: &Source| match source {
@@ -342,5 +371,66 @@ fn things(what: &Order) -> Vec<Thing> {
             let source = of(&place.source).filter(|source| *source != path);
             [path].into_iter().chain(source).collect()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::folder;
+
+    const ROOT: Root = Root([7; 32]);
+
+    fn read() -> Order {
+        Order::Read { source: Source::Part(ROOT), offset: 0, length: 1 }
+    }
+
+    fn write() -> Order {
+        Order::Write { root: ROOT, size: 9, offset: 1, bytes: b"w".to_vec().into() }
+    }
+
+    fn place() -> Order {
+        Order::Place(folder::Place {
+            path: "a".parse().unwrap(),
+            over: None,
+            source: Source::Part(ROOT),
+            root: ROOT,
+            size: 9,
+            mtime_ns: 0,
+            executable: false,
+        })
+    }
+
+    fn take(line: &Line, lane: Lane) -> Job {
+        match line.state().take(lane) {
+            Some(Work::Order(job)) => job,
+            other => panic!("{other:?} is next"),
+        }
+    }
+
+    fn is_idle(line: &Line) -> bool {
+        LANES.iter().all(|lane| line.is_idle(*lane))
+    }
+
+    #[test]
+    fn pieces_of_a_file_are_read_and_written_beside_one_another_and_what_changes_it_waits_for_all() {
+        let line = Line::default();
+        let orders = [write(), read(), write(), read(), place(), read(), Order::Discard { root: ROOT }, write()];
+        (1..).zip(orders).for_each(|(order, what)| line.give(order, what).unwrap());
+        let mut first: Vec<Job> =
+            [Lane::Reads, Lane::Reads, Lane::Writes, Lane::Writes].map(|lane| take(&line, lane)).into();
+        assert_eq!(first.iter().map(|job| job.order).collect::<Vec<_>>(), [2, 4, 1, 3]);
+        for last in [false, false, false, true] {
+            assert!(is_idle(&line), "the placing waits for all");
+            let job = first.remove(if last { 0 } else { 1.min(first.len() - 1) });
+            line.done(job.ticket, &job.what);
+        }
+        for (order, lane) in [(5, Lane::Writes), (6, Lane::Reads), (7, Lane::Writes), (8, Lane::Writes)] {
+            let job = take(&line, lane);
+            assert_eq!(job.order, order);
+            assert!(is_idle(&line), "what is behind {order} waits for it");
+            line.done(job.ticket, &job.what);
+        }
+        assert!(is_idle(&line) && line.state().things.is_empty() && line.state().held.is_empty());
     }
 }

@@ -43,7 +43,8 @@ impl Rig {
     fn over(folder: TempDir, room: Room) -> Self {
         let (tell, told) = tokio::sync::mpsc::unbounded_channel();
         let (disk, opened) =
-            Disk::open_with(&folder.path().join("shared"), &"node1".parse().unwrap(), tell, room).unwrap();
+            Disk::open_with(&folder.path().join("shared"), &"node1".parse().unwrap(), tell, Pool::default(), room)
+                .unwrap();
         Self { disk: Some(disk), opened, told, orders: 0, folder }
     }
 

@@ -44,7 +44,7 @@ fn name(file: usize) -> String {
 fn the_one_who_is_killed() {
     let Some(folder) = env::var_os(FOLDER) else { panic!("{FOLDER} is not set: this is a part of another test") };
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
-    let (disk, _) = Disk::open(Path::new(&folder), &"child".parse().unwrap(), tell).unwrap();
+    let (disk, _) = Disk::open(Path::new(&folder), &"child".parse().unwrap(), tell, Pool::default()).unwrap();
     let mut order = 0;
     let begin = (0..FILES).filter_map(|file| generation(&Path::new(&folder).join(name(file)))).max().unwrap_or(0);
     for now in begin + 1.. {
@@ -106,7 +106,7 @@ fn a_kill_at_any_moment_leaves_whole_files_and_a_true_index() {
         kills_in_the_middle += usize::from(own("new") + own("swap") + own("parts") > 0);
 
         let (tell, _told) = tokio::sync::mpsc::unbounded_channel();
-        let (disk, opened) = Disk::open(&shared, &"parent".parse().unwrap(), tell).unwrap();
+        let (disk, opened) = Disk::open(&shared, &"parent".parse().unwrap(), tell, Pool::default()).unwrap();
         assert!(opened.rows.len() >= index.len(), "rows are lost");
         for row in opened.rows {
             let said = u64::from_le_bytes(row.value.unwrap().try_into().unwrap());

@@ -168,7 +168,7 @@ fn without_its_marker_or_its_folder_nothing_is_said_to_be_gone() {
 fn two_nodes_do_not_share_a_folder() {
     let rig = Rig::new();
     let (tell, _told) = tokio::sync::mpsc::unbounded_channel();
-    let second = Disk::open(&rig.path(""), &"node2".parse().unwrap(), tell);
+    let second = Disk::open(&rig.path(""), &"node2".parse().unwrap(), tell, Pool::default());
     assert!(matches!(second, Err(DiskTrouble::Taken { .. })));
 }
 
