@@ -52,6 +52,8 @@ mod upload;
 mod version;
 mod words;
 
+use std::collections::BTreeSet;
+
 use p2pnet_shared::{
     Epoch, NodeName, UnixMillis,
     wire::folder::{Message, Root},
@@ -114,6 +116,8 @@ pub struct State {
     is_first_scan: bool,
     /// What is found was not seen to change: it happened before this life, or was us just before its crash.
     is_first_look: bool,
+    /// Paths of which that is hard to tell before everything was looked at.
+    hanging: BTreeSet<FilePath>,
     /// Everything was walked through in this life, so that what is on disk and not known is at least going to be looked at.
     is_walked: bool,
     /// The folder or its marker is gone.
@@ -144,11 +148,14 @@ impl State {
         for row in rows {
             if *row.key == *SCANNED {
                 was_scanned = true;
+            } else if let Some(root) = row.is_aside() {
+                index.set_aside(root);
             } else {
                 // What is damaged is as good as not there.
                 let _ = index.restore(&row);
             }
         }
+        index.restored();
         Self {
             transfer: Transfer::new(&config, rng.next_u64()),
             orders: Orders::default(),
@@ -162,6 +169,7 @@ impl State {
             censuses: Censuses::default(),
             is_first_scan: is_new_folder || !was_scanned,
             is_first_look: true,
+            hanging: BTreeSet::new(),
             is_walked: false,
             no_folder: false,
             is_watching: true,
@@ -302,6 +310,11 @@ impl State {
                     self.on_touched(path.clone(), root, touched);
                     path
                 }
+                (Some(Owner::SetAside { path, root }), Done::SetAside(set)) => {
+                    self.on_set_aside(&path, root, set);
+                    path
+                }
+                (Some(Owner::Forget { root }), Done::Discarded) => return self.desk.forgotten(&root),
                 (owner, done) => {
                     debug_assert!(false, "the disk answered {owner:?} with {done:?}");
                     return;
@@ -325,8 +338,10 @@ impl State {
                 self.index.expire(self.wall());
             }
             self.tick_askers();
+            self.forget_needless(effects);
         }
         self.desk.tick(self.now);
+        self.advance_asides();
         loop {
             self.take_changes(None);
             self.take_ready(effects);

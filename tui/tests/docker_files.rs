@@ -28,6 +28,6 @@ fn four_containers_become_one_folder_whatever_happens_to_them() {
         patience: Duration::from_secs(60),
     };
     let report = Trial::new(&lab, size, 506).run();
-    assert_eq!(report.copies.0, report.copies.1, "{report:?}");
+    assert!(report.violations().is_empty(), "{report:?}");
     assert!(report.reads > 100 && report.acknowledged.0 > 0, "{report:?}");
 }

@@ -1,4 +1,4 @@
-//! The folder's bad day on four local processes; `docker_files` has it on containers, `--bench network -- files` on a hundred.
+//! The folder's bad day on four local processes; `docker_files` has it on containers, `--bench network -- files --files-part schedule` on a hundred.
 
 #![allow(clippy::disallowed_methods, reason = "tests wait for the real world")]
 
@@ -31,7 +31,7 @@ fn four_folders_become_one_whatever_happens_to_their_nodes() {
     };
     eprintln!("P2PNET_SEED={} cargo test --workspace --test files_process", seed());
     let report = Trial::new(&lab, size, seed()).run();
-    assert_eq!(report.copies.0, report.copies.1, "{report:?}");
+    assert!(report.violations().is_empty(), "{report:?}");
     assert!(report.reads > 100 && report.acknowledged.0 > 0, "{report:?}");
     // The screen says what the walker saw.
     lab.ok(&["wait", "--for", "files", "--timeout", "60s"]);

@@ -134,6 +134,8 @@ struct Slot {
     known: Option<Known>,
     /// What is known of the file is from a former life, and it was not looked at since.
     is_restored: bool,
+    /// It was to be replaced when that life ended, whatever is to be there by now.
+    is_outdated: bool,
 }
 
 impl Slot {
@@ -145,6 +147,7 @@ impl Slot {
             digest: FolderDigest(0),
             known: None,
             is_restored: false,
+            is_outdated: false,
         })
     }
 }
@@ -169,6 +172,8 @@ pub(super) struct Index {
     missing: BTreeSet<(u64, FilePath)>,
     /// Files that are kept for others to be made from, by [`Root::short`], see [`Index::plan`].
     kept: BTreeSet<(u64, FilePath)>,
+    /// Contents of which a copy is set aside.
+    asides: BTreeSet<Root>,
     /// The smallest there is: where ranges of them begin.
     first_path: FilePath,
     copies: Copies,
@@ -197,6 +202,7 @@ impl Index {
             roots: BTreeSet::new(),
             missing: BTreeSet::new(),
             kept: BTreeSet::new(),
+            asides: BTreeSet::new(),
             first_path: "\u{1}".parse().expect("one byte is a path"),
             copies: Copies::default(),
             names: BTreeSet::new(),
@@ -315,10 +321,30 @@ impl Index {
     /// Whether something else may have been in the file at this path than is known: it was to be replaced, and perhaps it was, just before
     /// a crash. Not if what is known is kept for another path and nowhere else on this disk: it was not replaced before it was there.
     pub(super) fn is_doubtful(&self, path: &FilePath) -> bool {
-        let Some(Slot { known: Some(known), is_restored: true, .. }) = self.slot(path) else { return false };
-        let is_last = || !self.copies_on_disk(&known.root).any(|other| other != path);
-        let is_kept = || self.missing(&known.root).any(|other| other != path) && is_last();
-        self.shown(path).is_none_or(|shown| shown.content.root != known.root) && !is_kept()
+        self.was_to_be_replaced(path) && !self.hangs_on_others(path)
+    }
+
+    /// Whether that cannot be told before all other files were looked at: perhaps it is there already.
+    pub(super) fn hangs_on_others(&self, path: &FilePath) -> bool {
+        let is_kept = |known: &Known| self.missing(&known.root).any(|other| other != path);
+        let is_last = |known: &Known| self.is_last(path, &known.root);
+        self.was_to_be_replaced(path) && self.known(path).is_some_and(|known| is_kept(known) && is_last(known))
+    }
+
+    fn was_to_be_replaced(&self, path: &FilePath) -> bool {
+        let Some(Slot { known: Some(known), is_restored: true, is_outdated, .. }) = self.slot(path) else {
+            return false;
+        };
+        *is_outdated || self.shown(path).is_none_or(|shown| shown.content.root != known.root)
+    }
+
+    /// All rows have been restored: what was to be replaced then is remembered, since others will have news.
+    pub(super) fn restored(&mut self) {
+        let outdated: Vec<u64> =
+            self.disk.iter().filter(|path| self.was_to_be_replaced(path)).map(FilePath::hash64).collect();
+        for slot in outdated {
+            self.slots.entry(slot).and_modify(|slot| slot.is_outdated = true);
+        }
     }
 
     /// A file looks as it is known: what a former life knew of it is true.
@@ -368,6 +394,29 @@ impl Index {
         } else {
             self.kept.remove(&(root.short(), path.clone()));
         }
+    }
+
+    /// A copy of these contents is set aside.
+    pub(super) fn set_aside(&mut self, root: Root) {
+        self.asides.insert(root);
+    }
+
+    /// Whether a copy of these contents is set aside.
+    pub(super) fn is_aside(&self, root: &Root) -> bool {
+        self.asides.contains(root)
+    }
+
+    /// What was set aside and is missing nowhere any more: it counts as gone.
+    pub(super) fn take_needless(&mut self) -> Vec<Root> {
+        let is_needless = |root: &&Root| self.missing(root).next().is_none();
+        let needless: Vec<Root> = self.asides.iter().filter(is_needless).copied().collect();
+        self.asides.retain(|root| !needless.contains(root));
+        needless
+    }
+
+    /// Has a path planned: something can be done there.
+    pub(super) fn plan_soon(&mut self, path: FilePath) {
+        self.plans.insert(path);
     }
 
     /// The digests.

@@ -1,7 +1,7 @@
 //! What looking at the disk says, told to the index.
 //!
 //! Always holds: nothing is concluded from a look that failed; a file is gone when a look finds nothing there and the folder is
-//! there; what is found is hashed before it counts.
+//! there; what is found is hashed before it counts; and what another file on this disk may explain waits until all have been looked at.
 
 use p2pnet_shared::{FilePath, telemetry::FolderEvent, wire::folder::Root};
 
@@ -98,7 +98,20 @@ impl State {
         }
     }
 
+    /// Whether it is too early to say what happened at a path: it is looked at again after the first look at everything.
+    fn is_too_early(&mut self, path: &FilePath) -> bool {
+        let is_too_early = self.is_first_look && self.index.hangs_on_others(path);
+        if is_too_early {
+            self.hanging.insert(path.clone());
+        }
+        is_too_early
+    }
+
     fn on_gone(&mut self, path: &FilePath, effects: &mut Vec<Effect>) {
+        if self.is_too_early(path) {
+            return;
+        }
+        self.hanging.remove(path);
         let is_change = self.index.gone(path, self.wall());
         effects.push(Effect::Announce(FolderEvent::Gone { path: path.clone() }));
         if is_change {
@@ -124,13 +137,17 @@ impl State {
     }
 
     fn on_found(&mut self, path: &FilePath, root: Root, stat: Stat, effects: &mut Vec<Effect>) {
+        let before = self.index.known(path).map(|known| known.root);
+        if before != Some(root) && self.is_too_early(path) {
+            return;
+        }
         let how = match (self.is_first_scan, self.is_first_look) {
+            _ if self.hanging.remove(path) => How::Away,
             _ if self.scan.is_touched(path) => How::Watch,
             (true, _) => How::First,
             (false, true) => How::Away,
             (false, false) => How::Scan,
         };
-        let before = self.index.known(path).map(|known| known.root);
         let meaning = self.index.found(path, stat, root, how, self.wall());
         if before != Some(root) && meaning != Meaning::Refused {
             effects.push(Effect::Announce(FolderEvent::Landed { path: path.clone(), root, size: stat.size }));
@@ -144,7 +161,9 @@ impl State {
     /// Ends walks all of whose findings are known.
     pub(super) fn complete_walks(&mut self, effects: &mut Vec<Effect>) {
         while let Some(waiters) = self.scan.take_complete() {
-            self.is_first_look = false;
+            if std::mem::take(&mut self.is_first_look) {
+                self.hanging.iter().for_each(|path| self.scan.look(path.clone(), &self.orders));
+            }
             if self.is_first_scan {
                 self.is_first_scan = false;
                 self.rows.add(self.now, vec![super::scanned_row()]);

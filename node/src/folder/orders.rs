@@ -55,6 +55,18 @@ pub(super) enum Owner {
         /// What it holds, unchanged.
         root: Root,
     },
+    /// A copy of a file is set aside.
+    SetAside {
+        /// Where it is.
+        path: FilePath,
+        /// What it holds.
+        root: Root,
+    },
+    /// What was set aside is needed no more.
+    Forget {
+        /// Which contents.
+        root: Root,
+    },
     /// Rows of the index.
     Persist,
     /// Bytes on their way: [`super::transfer`] knows which.
@@ -78,8 +90,9 @@ impl Owner {
             | Self::Hash { path, .. }
             | Self::Place { path, .. }
             | Self::Remove { path, .. }
-            | Self::Touch { path, .. } => Some(path),
-            Self::Walk | Self::Persist | Self::Transfer => None,
+            | Self::Touch { path, .. }
+            | Self::SetAside { path, .. } => Some(path),
+            Self::Walk | Self::Forget { .. } | Self::Persist | Self::Transfer => None,
         }
     }
 }
@@ -95,7 +108,7 @@ pub(super) struct Orders {
     going: BTreeSet<(Root, OrderId)>,
     /// Looks and hashes under way, and the bytes that are read for them.
     scanning: (usize, u64),
-    /// Placings, removals and touches under way.
+    /// Placings, removals, touches and what is set aside, under way.
     placing: usize,
 }
 
@@ -180,8 +193,10 @@ impl Orders {
         match owner {
             Owner::Look { .. } => self.scanning.0 = step(self.scanning.0),
             Owner::Hash { size, .. } => self.scanning = (step(self.scanning.0), add(self.scanning.1, *size)),
-            Owner::Place { .. } | Owner::Remove { .. } | Owner::Touch { .. } => self.placing = step(self.placing),
-            Owner::Walk | Owner::Persist | Owner::Transfer => {}
+            Owner::Place { .. } | Owner::Remove { .. } | Owner::Touch { .. } | Owner::SetAside { .. } => {
+                self.placing = step(self.placing);
+            }
+            Owner::Walk | Owner::Forget { .. } | Owner::Persist | Owner::Transfer => {}
         }
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! ```text
 //!  todo ──plan──▶ Get: contents on this disk? clone them.  fetched? place them.  otherwise: wanted, until transfer is ready
-//!                 Touch, Remove: ordered
+//!                 Touch, Remove, SetAside: ordered
 //!  Placed, Removed ──▶ index, and whoever else waits for these contents clones the file
 //!  Changed ──▶ looked at, then planned anew     Full ──▶ once more in 2 s     others ──▶ once more, later and later
 //! ```
 //! Always holds: nothing is planned at a path where something is under way or that is still to be looked at; contents
-//! are wanted of transfer as long as some path waits for them and no longer; at most [`PLACES_MAX`] orders are with the disk.
+//! are wanted of transfer as long as some path waits for them and no longer; what is set aside stays as long as some path should have it;
+//! at most [`PLACES_MAX`] orders are with the disk.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +21,7 @@ use p2pnet_shared::{
 use super::{Effect, Order, Place, Source, Stat, State, Trouble, orders::Owner, plan::Action};
 use crate::time::Millis;
 
-/// Placings, removals and touches with the disk at a time: as many as it syncs together.
+/// Placings, removals, touches and copies set aside that are with the disk at a time: as many as it syncs together.
 const PLACES_MAX: usize = 256;
 /// How long nothing is fetched to a full disk.
 const FULL_PAUSE: Millis = Millis(2_000);
@@ -43,6 +44,12 @@ pub(super) struct Desk {
     /// Paths whose file may go, once this other one with the same contents has been looked at and is there.
     checks: BTreeMap<FilePath, BTreeSet<FilePath>>,
     checked: BTreeSet<FilePath>,
+    /// What was set aside for these, once the index is on disk through this number: without it the next life would not know what for.
+    aside: Vec<(u64, FilePath, Root)>,
+    /// What was set aside and is being forgotten.
+    leaving: BTreeSet<Root>,
+    /// What was set aside and could not be placed, which may be its own fault: it is asked for as well.
+    doubted: BTreeSet<Root>,
     /// How often it failed at a path, one time after the other.
     failed: BTreeMap<FilePath, u32>,
     /// Paths that are not tried again before.
@@ -92,6 +99,12 @@ impl Desk {
         for path in self.behind.remove(root).unwrap_or_default() {
             self.plan(path, None);
         }
+    }
+
+    /// What was set aside is gone: it can be set aside again.
+    pub(super) fn forgotten(&mut self, root: &Root) {
+        self.leaving.remove(root);
+        self.went(root);
     }
 
     /// It is known what is at a path: those who wanted it looked at are planned.
@@ -221,9 +234,20 @@ impl State {
                 let order = Order::Touch { path: path.clone(), over, mtime_ns, executable };
                 self.orders.issue(order, owner, effects);
             }
-            Action::Get { .. } if self.desk.full_until.is_some() => drop(self.desk.parked.insert(path.clone())),
+            Action::Get { .. } | Action::SetAside { .. } if self.desk.full_until.is_some() => {
+                self.desk.parked.insert(path.clone());
+            }
+            Action::SetAside { over } => {
+                let Some(root) = here else { return };
+                self.set_aside(path, over, root, effects);
+            }
             Action::Get { content, over } => match self.source_of(path, &content) {
-                Some(source) => self.place(path, &content, over, source, effects),
+                Some(source) => {
+                    if matches!(source, Source::Aside(_)) && self.desk.doubted.contains(&content.root) {
+                        self.want(path, &content, teller, effects);
+                    }
+                    self.place(path, &content, over, source, effects);
+                }
                 None => self.want(path, &content, teller, effects),
             },
         }
@@ -240,11 +264,57 @@ impl State {
         {
             return Some(Source::File { path: other, stat });
         }
-        let wanted = self.desk.wanted.get_mut(&content.root)?;
-        match &wanted.source {
+        let fetched = self.desk.wanted.get_mut(&content.root).and_then(|wanted| match &wanted.source {
             Some(Source::Memory(bytes)) => Some(Source::Memory(bytes.clone())),
             // It is used up by whoever takes it.
             _ => wanted.source.take(),
+        });
+        fetched.or_else(|| self.index.is_aside(&content.root).then_some(Source::Aside(content.root)))
+    }
+
+    fn set_aside(&mut self, path: &FilePath, stat: Stat, root: Root, effects: &mut Vec<Effect>) {
+        if self.desk.leaving.contains(&root) {
+            // One after the other.
+            self.desk.behind.entry(root).or_default().insert(path.clone());
+            return;
+        }
+        if self.desk.aside.iter().any(|(_, other, set)| (other, *set) == (path, root)) {
+            return;
+        }
+        let owner = Owner::SetAside { path: path.clone(), root };
+        self.orders.issue(Order::SetAside { path: path.clone(), stat, root }, owner, effects);
+    }
+
+    /// A copy was to be set aside, or why there is none.
+    pub(super) fn on_set_aside(&mut self, path: &FilePath, root: Root, set: Result<(), Trouble>) {
+        match set {
+            Ok(()) => {
+                self.desk.went_well(path);
+                let number = self.rows.hurry(self.now);
+                self.desk.aside.push((number, path.clone(), root));
+            }
+            Err(why) => self.on_trouble(path.clone(), why),
+        }
+    }
+
+    /// Goes on where a copy was set aside, once the next life would know why.
+    pub(super) fn advance_asides(&mut self) {
+        let rows = &self.rows;
+        for (_, path, root) in self.desk.aside.extract_if(.., |(number, ..)| rows.has(*number)).collect::<Vec<_>>() {
+            self.index.set_aside(root);
+            self.desk.plan(path, None);
+        }
+    }
+
+    /// Forgets what was set aside and has been placed since, or is to be nowhere any more.
+    pub(super) fn forget_needless(&mut self, effects: &mut Vec<Effect>) {
+        if self.no_folder || !self.is_walked {
+            return;
+        }
+        for root in self.index.take_needless() {
+            self.desk.doubted.remove(&root);
+            self.desk.leaving.insert(root);
+            self.orders.issue(Order::Forget { root }, Owner::Forget { root }, effects);
         }
     }
 
@@ -295,7 +365,10 @@ impl State {
             Ok(stat) => {
                 self.desk.went_well(&path);
                 self.index.placed(&path, stat, root);
-                self.desk.drop_want(&path);
+                // It may have waited for others before, which somebody else may want later.
+                if let Some(other) = self.desk.drop_want(&path).filter(|other| *other != root) {
+                    self.with_transfer(effects, |transfer, around| transfer.unwant(around, &other));
+                }
                 effects.push(Effect::Announce(FolderEvent::Landed { path, root, size }));
                 self.landed(&root, effects);
             }
@@ -324,12 +397,14 @@ impl State {
                 // It may be the source that is not what it was taken for.
                 wanted.tries += u8::from(why == Trouble::Changed);
                 if wanted.tries < TRIES_MAX {
-                    wanted.source = Some(source);
+                    // Others may have come to wait for them meanwhile, who are not held up.
+                    self.desk.ready(root, source);
                 } else {
                     wanted.tries = 0;
                     self.with_transfer(effects, |transfer, around| transfer.again(around, root));
                 }
             }
+            Source::Aside(root) => drop(self.desk.doubted.insert(root)),
             Source::Upload(_) => {}
         }
     }

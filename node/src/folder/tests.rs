@@ -1,6 +1,7 @@
 //! Tests of the folder's parts, and of all of it on a pretend network with pretend disks.
 
 mod chance;
+mod circles;
 mod differences;
 mod disk;
 mod hostile;

@@ -19,7 +19,7 @@ use p2pnet_shared::{
     wire::folder::{Content, Entry, Message, Root},
 };
 
-use super::{Answer, Effect, Place, RequestId, Source, Stat, State, Trouble, index::Index, local::How, plan::Action};
+use super::{Answer, Effect, Place, RequestId, Source, Stat, State, Trouble, index::Index, local::How};
 use crate::time::Millis;
 
 /// Neighbours asked to confirm at first, and how many more each time some have not.
@@ -161,12 +161,10 @@ impl State {
                 let known = self.index.known(&upload.path).copied();
                 // What is there may be the last copy of what should be elsewhere: that goes first.
                 let is_going = known.is_some_and(|known| self.orders.is_going(&known.root));
-                if is_going || matches!(self.index.plan(&upload.path), Action::After(_)) {
+                if is_going || self.index.must_wait(&upload.path) {
                     return (self.now >= upload.deadline).then_some(Answer::Late);
                 }
-                if known.is_some_and(|known| known.root == upload.root)
-                    && self.index.plan(&upload.path) == Action::Nothing
-                {
+                if known.is_some_and(|known| known.root == upload.root) && self.index.is_as_it_should_be(&upload.path) {
                     upload.stage = self.spread();
                     return self.advance(id, upload, effects);
                 }

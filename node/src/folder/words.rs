@@ -61,6 +61,8 @@ pub enum Source {
     },
     /// In the unfinished file of these contents. [`Trouble::Changed`] if there is none.
     Part(Root),
+    /// In the copy that was set aside of these contents, see [`Order::SetAside`]. [`Trouble::Changed`] if there is none.
+    Aside(Root),
     /// Received from a user over HTTP, complete and hashed, in a file of the folder's own; synced when it is placed.
     Upload(u64),
     /// Here. Shared, not copied.
@@ -74,11 +76,11 @@ pub struct Place {
     pub path: FilePath,
     /// What is expected there now: a file that looks like this, or nothing (`None`).
     pub over: Option<Stat>,
-    /// From where. A part and an upload are used up by this; a file is cloned and stays.
+    /// From where. A part and an upload are used up by this; a file and what was set aside are cloned and stay.
     pub source: Source,
-    /// What it must hash to. From a [`Source::File`] and [`Source::Memory`] it is checked once more, and from a [`Source::Part`] unless
-    /// all of it was written, verified, in this life: a file that does not is [`Trouble::Changed`], anything else
-    /// [`Trouble::Broken`], and a part stays as it is.
+    /// What it must hash to. From a [`Source::File`], [`Source::Aside`] and [`Source::Memory`] it is checked once more, and from a
+    /// [`Source::Part`] unless all of it was written, verified, in this life: a file that does not is [`Trouble::Changed`], anything
+    /// else [`Trouble::Broken`], and a part stays as it is.
     pub root: Root,
     /// Its size in bytes.
     pub size: u64,
@@ -95,6 +97,23 @@ pub struct Row {
     pub key: Arc<str>,
     /// What it holds; `None` removes it.
     pub value: Option<Vec<u8>>,
+}
+
+/// How the key of a row begins that says that contents are set aside; their root follows.
+const ASIDE: &str = "\0aside ";
+
+impl Row {
+    /// Says at the start of a life that a former one set these contents aside. The disk reads it off what it finds, and no such row is
+    /// ever persisted: so the copy and the word of it are one thing.
+    #[must_use]
+    pub fn aside(root: &Root) -> Self {
+        Self { key: format!("{ASIDE}{root}").into(), value: Some(Vec::new()) }
+    }
+
+    /// What it says is set aside, if it says that.
+    pub(super) fn is_aside(&self) -> Option<Root> {
+        self.key.strip_prefix(ASIDE)?.parse().ok()
+    }
 }
 
 /// What the disk is to do.
@@ -178,6 +197,22 @@ pub enum Order {
         /// Of which contents.
         root: Root,
     },
+    /// Keep a copy of a file in the folder's own part of the disk, whole, checked and synced: it is the last with its contents, and has to
+    /// give its place up before they can have theirs. A former copy of the same contents is replaced. It stays through crashes, and
+    /// [`Row::aside`] tells of it then. Answered by [`Done::SetAside`].
+    SetAside {
+        /// Where the file is.
+        path: FilePath,
+        /// How it must look.
+        stat: Stat,
+        /// What it must hash to.
+        root: Root,
+    },
+    /// What was set aside is needed no more. Answered by [`Done::Discarded`].
+    Forget {
+        /// Of which contents.
+        root: Root,
+    },
     /// Write rows of the index, all or none, after everything that was placed before is synced. Answered by [`Done::Persisted`].
     Persist {
         /// Which: shared with who gave the order, who keeps them until they are written.
@@ -229,8 +264,10 @@ pub enum Done {
     Placed(Result<Stat, Trouble>),
     /// The file is gone, synced.
     Removed(Result<(), Trouble>),
-    /// The unfinished file is gone.
+    /// The unfinished file is gone, or what was set aside.
     Discarded,
+    /// There is a copy, synced.
+    SetAside(Result<(), Trouble>),
     /// The rows are on disk, synced.
     Persisted(Result<(), Trouble>),
 }

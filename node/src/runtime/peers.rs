@@ -36,7 +36,7 @@ use std::{
 use bytes::Buf;
 use p2pnet_shared::{
     Epoch, NodeName,
-    wire::{Codec, FILES_PREFACE, Hello, LINK_PREFACE, PEER_PREFACE, Packet, dht, folder},
+    wire::{Codec, FILES_PREFACE, Hello, LINK_PREFACE, PEER_PREFACE, dht, folder},
 };
 use tokio::{
     net::TcpStream,

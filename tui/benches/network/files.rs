@@ -7,6 +7,7 @@
 //! swarm     one file of 32 MiB at one of 101 nodes, each sending 6 MB/s at most: median and last node over the theoretical
 //!           bound, bytes received over bytes needed
 //! lean      memory of a node with 2,000 files
+//! schedule  ten bad minutes (tests/support/folder_trial.rs) at --nodes: time to the union after each act; nothing lost, nothing torn
 //! ```
 //! The clock starts when every node is told to look at its folder now, so that nobody's watch or rescan period counts, and stops
 //! when an outside walker sees every file under its name with its whole size in every folder. Then it hashes them all: a
@@ -17,10 +18,12 @@
 //! ```text
 //! trees.rs   what is planted      walker.rs  when all have it, and whether it is right     union.rs   the race
 //! ours.rs, syncthing.rs, rsync.rs   the runners: a network of nodes each               swarm.rs   one to a hundred, and memory
+//! schedule.rs   the bad day of `cargo test --test files_process`, at any size
 //! ```
 
 mod ours;
 mod rsync;
+mod schedule;
 mod swarm;
 mod syncthing;
 mod trees;
@@ -40,6 +43,8 @@ pub(crate) enum FilesPart {
     Swarm,
     /// Memory with 2,000 files.
     Lean,
+    /// Edits and uploads under kills, pauses, cuts and lost disks.
+    Schedule,
 }
 
 /// `files`: the parts that were asked for, or all.
@@ -54,5 +59,8 @@ pub(crate) fn measure(bench: &Bench) {
     }
     if wants(FilesPart::Lean) {
         swarm::measure_lean(bench);
+    }
+    if wants(FilesPart::Schedule) {
+        schedule::measure(bench);
     }
 }

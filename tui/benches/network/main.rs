@@ -24,7 +24,7 @@
 //! kv         the store: requests a second and their times, beside an empty server and etcd; kill → all copies are back;
 //!            keys lost; balance; what moves; memory (all parts, or --part alone,ten …)
 //! files      the folder: time until all nodes have all files, beside Syncthing, rsync and cp; one file to a hundred nodes with a
-//!            cap on what each sends; memory (all parts, or --files-part union,swarm …)
+//!            cap on what each sends; memory; a bad day at --nodes (all parts, or --files-part union,swarm …)
 //! ```
 //! Every time is taken so that it cannot be flattered: a kill is stamped before the engine is asked, a start begins before
 //! the first call, and a survivor's or receiver's own wall clock is on the same host.

@@ -10,6 +10,9 @@
 //! deletions and new files on both sides; a rolling cut; times an hour ahead; lost indexes and lost folders; uploads under
 //! kills. After each act all folders must be equal and hold exactly what is expected.
 //!
+//! A file is hashed by whoever looks, the first time and each time its inode, size or times are others than when it was; in the end all
+//! are hashed once more, whatever they look like.
+//!
 //! What is put under a name by hand is renamed into place, so that whoever reads a name at any moment must see contents that
 //! somebody wrote, whole.
 
@@ -17,8 +20,10 @@
 #![allow(clippy::disallowed_methods, reason = "tests wait for the real world")]
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fs,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
@@ -64,8 +69,43 @@ pub struct Report {
     pub copies: (usize, usize),
     /// Reads of names that were checked while all this happened.
     pub reads: u64,
+    /// How many of them saw what nobody wrote, and the first of those.
+    pub torn: (u64, Option<String>),
     /// Uploads that were acknowledged with 201, and with 202.
     pub acknowledged: (usize, usize),
+    /// How many of those are in every folder in the end, whole.
+    pub kept: usize,
+}
+
+impl Report {
+    /// Uploads that were acknowledged and are not everywhere.
+    pub fn lost(&self) -> usize {
+        (self.acknowledged.0 + self.acknowledged.1).saturating_sub(self.kept)
+    }
+
+    /// What should not have happened, in words.
+    pub fn violations(&self) -> Vec<String> {
+        let (found, expected) = self.copies;
+        let torn = self.torn.1.iter().map(|first| format!("{} torn reads, the first: {first}", self.torn.0));
+        let lost = (self.lost() > 0).then(|| format!("{} acknowledged uploads are lost", self.lost()));
+        let copies = (found != expected).then(|| format!("{found} conflict copies, not {expected}"));
+        torn.chain(lost).chain(copies).collect()
+    }
+}
+
+impl Size {
+    /// The ten minutes of the research's schedule, for this many nodes beside the bootstrap.
+    pub fn schedule(nodes: u32) -> Self {
+        Self {
+            nodes,
+            files: (nodes as usize * 100).clamp(1_000, 10_000),
+            large: 50_000_000,
+            edits: 100,
+            uploads: 300,
+            stretch: Duration::from_secs(20),
+            patience: Duration::from_secs(120 + u64::from(nodes) * 4),
+        }
+    }
 }
 
 type Tree = BTreeMap<String, blake3::Hash>;
@@ -81,6 +121,9 @@ pub struct Trial<'a> {
     /// Contents that lost their name to a concurrent edit: each is one copy of that path.
     losers: BTreeMap<String, Vec<blake3::Hash>>,
     announced: Arc<Mutex<HashSet<blake3::Hash>>>,
+    /// Paths of uploads that were acknowledged.
+    uploaded: Vec<String>,
+    walker: RefCell<Walker>,
     report: Report,
 }
 
@@ -88,7 +131,16 @@ pub struct Trial<'a> {
 struct Reader {
     stop: Arc<AtomicBool>,
     reads: Arc<AtomicU64>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<(u64, Option<String>)>>,
+}
+
+/// How a file looks from outside: its device and inode, its size and its two times. Nobody writes to it and leaves all of that as it was.
+type Look = (u64, u64, u64, (i64, i64), (i64, i64));
+
+/// Looks at folders, and hashes what looks otherwise than it did.
+#[derive(Default)]
+struct Walker {
+    hashed: HashMap<Look, blake3::Hash>,
 }
 
 impl<'a> Trial<'a> {
@@ -103,6 +155,8 @@ impl<'a> Trial<'a> {
             expected: BTreeMap::new(),
             losers: BTreeMap::new(),
             announced: Arc::default(),
+            uploaded: Vec::new(),
+            walker: RefCell::default(),
             report: Report::default(),
         }
     }
@@ -110,7 +164,7 @@ impl<'a> Trial<'a> {
     /// The whole schedule.
     ///
     /// # Panics
-    /// When anything is lost, torn, resurrected, or in conflict without a reason.
+    /// When folders do not become equal in time, with all that is expected and nothing else. See also [`Report::violations`].
     pub fn run(mut self) -> Report {
         let reader = self.read();
         self.spread();
@@ -123,8 +177,20 @@ impl<'a> Trial<'a> {
         self.robbed();
         self.uploads_under_kills();
         self.swap_and_odd_names();
-        self.report.reads = reader.end();
+        (self.report.reads, self.report.torn) = reader.end();
+        self.count_kept();
         self.report
+    }
+
+    /// Which uploads are in every folder, as a walker finds them who has never looked before.
+    fn count_kept(&mut self) {
+        *self.walker.borrow_mut() = Walker::default();
+        let trees: Vec<Tree> = self.names.iter().map(|name| walk(&self.folder(name))).collect();
+        let is_kept = |path: &&String| {
+            let hash = blake3::hash(&self.expected[*path]);
+            trees.iter().all(|tree| tree.get(*path) == Some(&hash))
+        };
+        self.report.kept = self.uploaded.iter().filter(is_kept).count();
     }
 
     fn folder(&self, node: &str) -> PathBuf {
@@ -336,6 +402,7 @@ impl<'a> Trial<'a> {
                 Err(_) if victims.contains(&self.names[node]) => continue,
                 Err(error) => panic!("an upload to {} failed: {error}", self.names[node]),
             }
+            self.uploaded.push(path.clone());
             self.expected.insert(path, contents);
         }
         self.union("uploads under kills");
@@ -383,7 +450,7 @@ impl<'a> Trial<'a> {
 
     fn settled_within(&self, what: &str, nodes: &[String], holds: impl Fn(&Tree) -> bool) {
         for node in nodes {
-            until(&format!("{what} at {node}"), self.size.patience, || holds(&walk(&self.folder(node))).then_some(()));
+            until(&format!("{what} at {node}"), self.size.patience, || holds(&self.look(node)).then_some(()));
         }
     }
 
@@ -392,11 +459,21 @@ impl<'a> Trial<'a> {
         let began = Instant::now();
         let wanted: Tree =
             self.expected.iter().map(|(path, contents)| (path.clone(), blake3::hash(contents))).collect();
+        let mut took = None;
+        let mut open = self.names.clone();
         loop {
-            let wrong: Vec<String> = self.names.iter().filter_map(|name| self.wrong(name, &wanted)).collect();
-            if wrong.is_empty() {
-                break;
+            let wrong: Vec<(String, String)> =
+                open.into_iter().filter_map(|name| Some((name.clone(), self.wrong(&name, &wanted)?))).collect();
+            (open, took) = match (wrong.is_empty(), took) {
+                // Once all have been right, it is looked whether they all are at once.
+                (true, None) => (self.names.clone(), Some(began.elapsed())),
+                (true, Some(_)) => break,
+                (false, _) => (wrong.iter().map(|(name, _)| name.clone()).collect(), None),
+            };
+            if took.is_some() {
+                continue;
             }
+            let wrong: Vec<String> = wrong.into_iter().take(8).map(|(_, wrong)| wrong).collect();
             assert!(
                 began.elapsed() < self.size.patience,
                 "{act}: no union within {:?}:\n{}",
@@ -408,19 +485,25 @@ impl<'a> Trial<'a> {
         let trees: BTreeSet<Vec<(String, [u8; 32])>> = self
             .names
             .iter()
-            .map(|name| walk(&self.folder(name)).into_iter().map(|(path, hash)| (path, *hash.as_bytes())).collect())
+            .map(|name| self.look(name).into_iter().map(|(path, hash)| (path, *hash.as_bytes())).collect())
             .collect();
         assert_eq!(trees.len(), 1, "{act}: copies have other names on other nodes");
         let copies: usize = self.losers.values().map(Vec::len).sum();
         let tree = trees.first().unwrap();
         self.report.copies = (tree.iter().filter(|(path, _)| path.contains(".conflict-")).count(), copies);
-        eprintln!("{act}: union after {:.1} s", began.elapsed().as_secs_f64());
-        self.report.unions.push((act, began.elapsed().as_secs_f64()));
+        let took = took.unwrap_or_default().as_secs_f64();
+        eprintln!("{act}: union after {took:.1} s");
+        self.report.unions.push((act, took));
+    }
+
+    /// A node's folder as it is.
+    fn look(&self, node: &str) -> Tree {
+        self.walker.borrow_mut().walk(&self.folder(node))
     }
 
     /// What is wrong with a node's folder, if anything is.
     fn wrong(&self, name: &str, wanted: &Tree) -> Option<String> {
-        let mut tree = walk(&self.folder(name));
+        let mut tree = self.look(name);
         let mut wrong = Vec::new();
         for (path, hash) in wanted {
             match tree.remove(path) {
@@ -451,7 +534,7 @@ impl<'a> Trial<'a> {
         })
     }
 
-    /// Reads names at random: nobody may ever see contents that nobody wrote.
+    /// Reads names at random, and counts contents that nobody wrote.
     fn read(&mut self) -> Reader {
         let folders: Vec<PathBuf> = self.names.iter().map(|name| self.folder(name)).collect();
         let (announced, stop, reads) =
@@ -459,6 +542,7 @@ impl<'a> Trial<'a> {
         let (stopped, count) = (stop.clone(), reads.clone());
         let mut rng = StdRng::seed_from_u64(self.rng.random());
         let thread = std::thread::spawn(move || {
+            let mut torn = (0, None);
             while !stopped.load(Ordering::Relaxed) {
                 let folder = &folders[rng.random_range(0..folders.len())];
                 let mut paths = Vec::new();
@@ -468,28 +552,27 @@ impl<'a> Trial<'a> {
                     // It may be gone by now.
                     let Ok(contents) = fs::read(folder.join(path)) else { continue };
                     let hash = blake3::hash(&contents);
-                    assert!(
-                        announced.lock().unwrap().contains(&hash),
-                        "torn: {path} in {}, {} bytes",
-                        folder.display(),
-                        contents.len()
-                    );
+                    if !announced.lock().unwrap().contains(&hash) {
+                        torn.0 += 1;
+                        torn.1
+                            .get_or_insert_with(|| format!("{path} in {}, {} bytes", folder.display(), contents.len()));
+                    }
                     count.fetch_add(1, Ordering::Relaxed);
                 }
                 std::thread::sleep(Duration::from_millis(50));
             }
+            torn
         });
         Reader { stop, reads, thread: Some(thread) }
     }
 }
 
 impl Reader {
-    fn end(mut self) -> u64 {
+    /// How many names it read, how many were torn, and the first of those.
+    fn end(mut self) -> (u64, (u64, Option<String>)) {
         self.stop.store(true, Ordering::Relaxed);
-        if let Err(panic) = self.thread.take().unwrap().join() {
-            std::panic::resume_unwind(panic);
-        }
-        self.reads.load(Ordering::Relaxed)
+        let torn = self.thread.take().unwrap().join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        (self.reads.load(Ordering::Relaxed), torn)
     }
 }
 
@@ -499,13 +582,30 @@ impl Drop for Reader {
     }
 }
 
+impl Walker {
+    /// A folder as it is. What goes while it is looked at is left out.
+    fn walk(&mut self, folder: &Path) -> Tree {
+        let mut paths = Vec::new();
+        files(folder, folder, &mut paths);
+        paths.into_iter().filter_map(|path| Some((path.clone(), self.hash(&folder.join(&path))?))).collect()
+    }
+
+    fn hash(&mut self, file: &Path) -> Option<blake3::Hash> {
+        let meta = fs::symlink_metadata(file).ok()?;
+        let times = ((meta.mtime(), meta.mtime_nsec()), (meta.ctime(), meta.ctime_nsec()));
+        let look = (meta.dev(), meta.ino(), meta.size(), times.0, times.1);
+        if let Some(hash) = self.hashed.get(&look) {
+            return Some(*hash);
+        }
+        let hash = blake3::hash(&fs::read(file).ok()?);
+        self.hashed.insert(look, hash);
+        Some(hash)
+    }
+}
+
 /// A folder as it is: every file's path and hash, the folder's own aside. A file that goes while it is looked at is left out.
 pub fn walk(folder: &Path) -> Tree {
-    let mut paths = Vec::new();
-    files(folder, folder, &mut paths);
-    let hashed =
-        paths.into_iter().filter_map(|path| Some((path.clone(), blake3::hash(&fs::read(folder.join(&path)).ok()?))));
-    hashed.collect()
+    Walker::default().walk(folder)
 }
 
 fn files(top: &Path, folder: &Path, found: &mut Vec<String>) {

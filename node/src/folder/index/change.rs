@@ -183,6 +183,8 @@ impl Index {
                 } else {
                     self.kept.remove(&(root.short(), path.clone()));
                     self.roots.remove(&(root.short(), key));
+                    // Of files that wait for each other another one goes first, now that this one is the last.
+                    self.plan_kept(&root);
                 }
                 if let Some(shown) = shown.filter(|shown| shown.root == root) {
                     let add =

@@ -39,6 +39,8 @@ struct File {
 struct Replica {
     index: Index,
     disk: BTreeMap<FilePath, File>,
+    /// What was set aside.
+    asides: Vec<String>,
     skew: i64,
     config: Config,
     life: u64,
@@ -62,6 +64,7 @@ impl World {
         let replica = |number| Replica {
             index: Index::new(NodeName::numbered(number), 1, config),
             disk: BTreeMap::new(),
+            asides: Vec::new(),
             skew: 0,
             config: config.clone(),
             life: 1,
@@ -195,16 +198,16 @@ impl World {
         let expected = match &action {
             Action::Nothing | Action::After(_) => return,
             Action::Get { over, .. } => *over,
-            Action::Touch { over, .. } | Action::Remove { over } => Some(*over),
+            Action::Touch { over, .. } | Action::Remove { over } | Action::SetAside { over } => Some(*over),
         };
         if there != expected {
             return self.look(node, path, How::Watch);
         }
         match action {
             Action::Get { content, .. } => {
-                let mut files = self.replicas.iter().flat_map(|replica| replica.disk.values());
-                let text = files.find(|file| root(&file.text) == content.root).map(|file| file.text.clone());
-                let Some(text) = text else { return };
+                let files = self.replicas.iter().flat_map(|replica| replica.disk.values()).map(|file| &file.text);
+                let mut texts = files.chain(&self.replicas[node].asides);
+                let Some(text) = texts.find(|text| root(text) == content.root).cloned() else { return };
                 let stat =
                     Stat { mtime_ns: content.mtime_ns, executable: content.executable, ..self.stat(node, &text) };
                 let replica = self.at(node);
@@ -220,6 +223,13 @@ impl World {
             Action::Remove { .. } => {
                 self.at(node).disk.remove(path);
                 self.at(node).index.removed(path);
+            }
+            Action::SetAside { .. } => {
+                let text = self.replicas[node].disk[path].text.clone();
+                let replica = self.at(node);
+                replica.index.set_aside(root(&text));
+                replica.asides.push(text);
+                replica.index.plan_again(path);
             }
             Action::Nothing | Action::After(_) => {}
         }
@@ -276,8 +286,14 @@ impl World {
         }
     }
 
-    /// A node dies and comes back with what was saved of its index; whether it looks at its disk at once.
+    /// A node dies, comes back with what was saved of its index, and looks at its disk.
     fn restart(&mut self, node: usize) {
+        let how = self.boot(node);
+        self.scan(node, how);
+    }
+
+    /// The same, and nothing has been looked at yet.
+    fn boot(&mut self, node: usize) -> How {
         self.now += 10;
         let replica = self.at(node);
         replica.life += 1;
@@ -287,7 +303,8 @@ impl World {
         for row in replica.rows.values().filter(|row| row.value.is_some()) {
             replica.index.restore(row).unwrap();
         }
-        self.scan(node, if had_index { How::Away } else { How::First });
+        replica.index.restored();
+        if had_index { How::Away } else { How::First }
     }
 }
 

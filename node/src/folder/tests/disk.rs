@@ -25,6 +25,7 @@ pub(super) struct File {
 pub(super) struct Disk {
     pub(super) files: BTreeMap<FilePath, File>,
     parts: BTreeMap<Root, Vec<u8>>,
+    pub(super) asides: BTreeMap<Root, Bytes>,
     pub(super) uploads: BTreeMap<u64, Bytes>,
     pub(super) rows: BTreeMap<String, Vec<u8>>,
     inodes: u64,
@@ -44,7 +45,7 @@ pub(super) struct Disk {
 impl Disk {
     pub(super) fn rows(&self) -> Vec<Row> {
         let row = |(key, value): (&String, &Vec<u8>)| Row { key: key.as_str().into(), value: Some(value.clone()) };
-        self.rows.iter().map(row).collect()
+        self.rows.iter().map(row).chain(self.asides.keys().map(Row::aside)).collect()
     }
 
     /// Paths and contents.
@@ -143,6 +144,11 @@ impl Disk {
                 self.parts.remove(&root);
                 Done::Discarded
             }
+            Order::SetAside { path, stat, root } => Done::SetAside(self.set_aside(&path, stat, root)),
+            Order::Forget { root } => {
+                self.asides.remove(&root);
+                Done::Discarded
+            }
             Order::Persist { rows } => Done::Persisted(self.may_write().map(|()| {
                 self.persists += 1;
                 for Row { key, value } in rows.iter() {
@@ -204,6 +210,7 @@ impl Disk {
                 self.files.get(path).filter(|file| file.stat == *stat).map(|file| file.bytes.clone())
             }
             Source::Part(root) => self.parts.get(root).cloned().map(Bytes::from),
+            Source::Aside(root) => self.asides.get(root).cloned(),
             Source::Upload(number) => self.uploads.get(number).cloned(),
             Source::Memory(bytes) => Some(bytes.clone()),
         };
@@ -214,6 +221,16 @@ impl Disk {
     fn expect(&self, path: &FilePath, over: Option<&Stat>) -> Result<(), Trouble> {
         self.may_write()?;
         if self.files.get(path).map(|file| &file.stat) == over { Ok(()) } else { Err(Trouble::Changed) }
+    }
+
+    fn set_aside(&mut self, path: &FilePath, stat: Stat, root: Root) -> Result<(), Trouble> {
+        self.may_write()?;
+        let bytes = self.bytes(&Source::File { path: path.clone(), stat })?;
+        if Root::of(&bytes) != root {
+            return Err(Trouble::Changed);
+        }
+        self.asides.insert(root, bytes);
+        Ok(())
     }
 
     fn place(&mut self, place: Place) -> Result<Stat, Trouble> {
@@ -230,7 +247,7 @@ impl Disk {
         match place.source {
             Source::Part(root) => drop(self.parts.remove(&root)),
             Source::Upload(number) => drop(self.uploads.remove(&number)),
-            Source::File { .. } | Source::Memory(_) => {}
+            Source::File { .. } | Source::Aside(_) | Source::Memory(_) => {}
         }
         Ok(self.put(&place.path, bytes, place.mtime_ns, place.executable))
     }
@@ -239,9 +256,11 @@ impl Disk {
 /// The path an order keeps to itself.
 pub(super) fn about(what: &Order) -> Option<FilePath> {
     match what {
-        Order::Look { path } | Order::Hash { path, .. } | Order::Remove { path, .. } | Order::Touch { path, .. } => {
-            Some(path.clone())
-        }
+        Order::Look { path }
+        | Order::Hash { path, .. }
+        | Order::Remove { path, .. }
+        | Order::Touch { path, .. }
+        | Order::SetAside { path, .. } => Some(path.clone()),
         Order::Place(place) => Some(place.path.clone()),
         _ => None,
     }

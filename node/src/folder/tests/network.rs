@@ -106,6 +106,13 @@ impl Net {
         }
     }
 
+    /// With `P2PNET_FOLDER_STORY` set, says what happens.
+    fn tell(&self, what: impl FnOnce() -> String) {
+        if std::env::var_os("P2PNET_FOLDER_STORY").is_some() {
+            eprintln!("{:>9.3} {}", (self.now - 1_000_000_000) as f64 / 1_000.0, what());
+        }
+    }
+
     pub(super) fn names(&self) -> Vec<NodeName> {
         self.nodes.keys().cloned().collect()
     }
@@ -132,6 +139,9 @@ impl Net {
         let epoch = Epoch(self.now + node.skew);
         let rows = node.disk.rows();
         let is_new = rows.is_empty();
+        let held = node.disk.tree();
+        self.tell(|| format!("{name} starts with {} rows and {held:?}", rows.len()));
+        let node = self.nodes.get_mut(name).expect("it is there");
         let mut state = State::new(name.clone(), epoch, self.config.clone(), seed, rows, is_new);
         let mut effects = Vec::new();
         state.start(Millis(0), &mut effects);
@@ -150,6 +160,7 @@ impl Net {
         let node = self.nodes.get_mut(name).unwrap();
         node.state = None;
         node.disk.crash();
+        self.tell(|| format!("{name} crashes"));
         self.asked_of.retain(|_, of| of != name);
         for other in self.names() {
             self.later(1, Event::Broken { at: other.clone(), peer: name.clone() });
@@ -245,8 +256,12 @@ impl Net {
             self.replaced.extend(before.map(|file| Root::of(&file.bytes)));
         }
         let path = about(&what);
+        let said = touched.as_ref().or(path.as_ref()).map(|_| format!("{what:?}"));
         let done = node.disk.carry_out(what);
         let watches = node.watches;
+        if let Some(said) = said {
+            self.tell(|| format!("{at}: {said:.300} -> {:.120}", format!("{done:?}")));
+        }
         let mut after = 0;
         for done in done {
             after += self.rng.random_range(0..=1);
@@ -356,6 +371,7 @@ impl Net {
     pub(super) fn write(&mut self, number: u32, path: &FilePath, bytes: impl Into<Bytes>) {
         let bytes = bytes.into();
         self.written.insert(Root::of(&bytes));
+        self.tell(|| format!("node{number}: its user writes {path} {:?}", Root::of(&bytes)));
         let before = self.disk(number).tree();
         self.disk(number).write(path, bytes);
         self.changed(number, before);
@@ -363,6 +379,7 @@ impl Net {
 
     /// A user's program removes a file.
     pub(super) fn remove(&mut self, number: u32, path: &FilePath) {
+        self.tell(|| format!("node{number}: its user removes {path}"));
         let before = self.disk(number).tree();
         self.disk(number).files.remove(path);
         self.changed(number, before);

@@ -2,11 +2,11 @@
 
 use p2pnet_shared::{
     telemetry::{FolderEvent, FolderState},
-    wire::folder::Root,
+    wire::folder::{FileContent, Message, Root},
 };
 
 use super::{network::Net, node, path};
-use crate::folder::{Config, Trouble};
+use crate::folder::{Config, Input, Trouble, version};
 
 fn net(nodes: u32, seed: u64) -> Net {
     Net::new(nodes, seed, Config::default())
@@ -179,6 +179,69 @@ fn a_full_disk_waits_and_goes_on() {
     assert!(net.disk(2).files.is_empty());
     net.disk(2).refuses = None;
     net.unite(10_000);
+}
+
+#[test]
+fn contents_that_could_not_get_their_name_go_to_the_copy_that_came_to_wait_for_them() {
+    let mut net = net(2, 13);
+    net.disk_ms = 100;
+    net.write(1, &path("d"), bytes(1, 300_000));
+    net.until(10_000, |net| net.state(2).orders.placing() == 1).expect("it is being placed");
+    // Before it is, there is a folder of its name, and the index has heard of that.
+    net.disk(2).write(&path("d/e"), "in the way");
+    let root = Root::of(b"in the way");
+    let inside = FileContent { root, size: 10, mtime_ns: 1, executable: false };
+    let entries = vec![version::single(path("d/e"), root.short(), 1, inside)];
+    net.feed(&node(2), Input::Received { from: node(1), message: Message::Push { entries } });
+    net.unite(20_000);
+    let tree = net.tree();
+    assert_eq!((tree.len(), tree[&path("d/e")]), (2, root), "{tree:?}");
+}
+
+#[test]
+fn contents_that_were_fetched_for_a_path_that_got_others_can_be_fetched_again() {
+    let mut net = net(2, 14);
+    net.write(1, &path("x"), "one");
+    net.unite(5_000);
+    // A file is in the way of the folder, and nobody has noticed.
+    net.disk(2).write(&path("i"), "in the way");
+    net.write(1, &path("i/j"), "two");
+    net.run(1_500);
+    net.write(1, &path("i/j"), "one");
+    let told = net.until(2_000, |net| net.state(2).counts().index == net.state(1).counts().index);
+    told.expect("both know of it");
+    net.disk(2).files.remove(&path("i"));
+    net.unite(10_000);
+    net.write(1, &path("y"), "two");
+    net.unite(5_000);
+}
+
+#[test]
+fn a_copy_whose_row_was_lost_in_a_crash_outlives_an_edit_of_its_original() {
+    for at in 0..100 {
+        let mut net = Net::empty(15, Config::default());
+        net.disk_ms = 60;
+        net.disk(1).write(&path("c.txt"), "theirs");
+        net.run(10);
+        net.disk(2).write(&path("c.txt"), "later");
+        net.start(&node(1));
+        net.start(&node(2));
+        let copy = Root::of(b"theirs");
+        let begun = net.until(5_000, |net| {
+            net.nodes[&node(1)].disk.tree().into_iter().any(|(name, root)| name != path("c.txt") && root == copy)
+        });
+        begun.expect("the copy is made first");
+        net.run(at * 3);
+        net.crash(&node(1));
+        let seen = net.disk(1).tree().remove(&path("c.txt"));
+        net.write(1, &path("c.txt"), "edited");
+        net.run(2_000);
+        net.start(&node(1));
+        net.unite(20_000);
+        // Whoever edited it before it was replaced has seen it.
+        let is_kept = net.tree().values().any(|root| *root == copy);
+        assert!(is_kept || seen == Some(copy), "crash after {} ms: {}", at * 3, net.describe());
+    }
 }
 
 #[test]

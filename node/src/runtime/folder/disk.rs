@@ -4,7 +4,7 @@
 //! Effect::Disk ─▶ Disk::give ─▶ line.rs ─▶ three threads (lanes.rs) ─▶ tell ─▶ Input::Done
 //!                                  │ reads:  pieces of files, looks, what users send (upload.rs)
 //!                                  │ looks:  walk.rs, hash.rs, outlines.rs
-//!                                  └ writes: parts.rs, place.rs in batches (batch.rs), rows.rs
+//!                                  └ writes: parts.rs, place.rs in batches (batch.rs), aside.rs, rows.rs
 //!                        all of them: home.rs (the folder and its own business), beneath.rs (never outside), room.rs
 //! ```
 //! Always holds:
@@ -17,6 +17,7 @@
 //! A thread that has nothing to do sleeps. Walks are told page by page as fast as they are read, which is bounded by the files there are.
 //! Left out: a folder that comes back as another mount is found again by the next start only.
 
+mod aside;
 mod batch;
 mod beneath;
 mod hash;
@@ -125,7 +126,8 @@ impl Disk {
     ) -> Result<(Self, Opened), DiskTrouble> {
         let unusable = |source: io::Error| DiskTrouble::Unusable { path: folder.to_owned(), source };
         let (home, is_new) = Home::open(folder, me, room)?;
-        let (index, rows) = Rows::open(&home).map_err(|error| unusable(error.into()))?;
+        let (index, mut rows) = Rows::open(&home).map_err(|error| unusable(error.into()))?;
+        rows.extend(home.asides().map_err(|error| unusable(error.into()))?);
         let (home, line) = (Arc::new(home), Arc::<Line>::default());
         let disk = Self { home, line, tell, is_closed: false };
         let mut index = Some(index);

@@ -61,6 +61,8 @@ pub(super) struct Disk {
     /// Whether the folder was shared before.
     pub(super) is_marked: bool,
     parts: BTreeMap<Root, Part>,
+    /// Copies that were set aside.
+    pub(super) asides: BTreeMap<Root, Arc<Vec<u8>>>,
     uploads: BTreeMap<u64, Arc<Vec<u8>>>,
     inodes: u64,
     /// Contents put under a name by the engine, and those it removed or replaced; for the judge.
@@ -106,7 +108,8 @@ impl Disk {
 
     /// What its index holds, for a new life.
     pub(super) fn index(&self) -> Vec<Row> {
-        self.rows.iter().map(|(key, value)| Row { key: key.clone(), value: Some(value.clone()) }).collect()
+        let rows = self.rows.iter().map(|(key, value)| Row { key: key.clone(), value: Some(value.clone()) });
+        rows.chain(self.asides.keys().map(Row::aside)).collect()
     }
 
     /// Carries out an order. A walk is answered in pages, everything else once.
@@ -163,6 +166,18 @@ impl Disk {
                 self.parts.remove(&root);
                 Done::Discarded
             }
+            Order::SetAside { path, stat, root } => Done::SetAside(self.writable().and_then(|disk| {
+                let contents = disk.expect(&path, stat)?.contents.clone();
+                if Root::of(&contents) != root {
+                    return Err(Trouble::Changed);
+                }
+                disk.asides.insert(root, contents);
+                Ok(())
+            })),
+            Order::Forget { root } => {
+                self.asides.remove(&root);
+                Done::Discarded
+            }
         }]
     }
 
@@ -201,6 +216,7 @@ impl Disk {
                 let part = self.parts.get(root).ok_or(Trouble::Changed)?;
                 Ok(Arc::new(part.bytes.clone()))
             }
+            Source::Aside(root) => self.asides.get(root).cloned().ok_or(Trouble::Changed),
             Source::Upload(upload) => self.uploads.get(upload).cloned().ok_or(Trouble::Changed),
             Source::Memory(bytes) => Ok(Arc::new(bytes.to_vec())),
         }
@@ -228,7 +244,7 @@ impl Disk {
         match place.source {
             Source::Part(root) => drop(self.parts.remove(&root)),
             Source::Upload(upload) => drop(self.uploads.remove(&upload)),
-            Source::File { .. } | Source::Memory(_) => {}
+            Source::File { .. } | Source::Aside(_) | Source::Memory(_) => {}
         }
         self.inodes += 1;
         let stat = Stat {

@@ -56,11 +56,24 @@ impl Users {
     /// The engine put, replaced or removed something.
     pub(super) fn engine_changed(&mut self, at: Id, path: &FilePath, before: Option<&File>, after: Option<&File>) {
         let (before, after) = (before.map(File::root), after.map(File::root));
-        if before == after {
-            return;
+        if before != after {
+            self.count(after, true);
+            self.engine_took(at, path, before);
         }
-        self.count(after, true);
-        if let Some(root) = before
+    }
+
+    /// The engine set a copy aside, or forgot one: as good as any other.
+    pub(super) fn engine_set_aside(&mut self, at: Id, root: Root, is_there: bool) {
+        if is_there {
+            self.count(Some(root), true);
+        } else {
+            let path = self.written.get(&root).cloned();
+            path.iter().for_each(|path| self.engine_took(at, path, Some(root)));
+        }
+    }
+
+    fn engine_took(&mut self, at: Id, path: &FilePath, root: Option<Root>) {
+        if let Some(root) = root
             && self.count(Some(root), false) == 0
             && !self.may_vanish(&root)
         {
@@ -172,7 +185,8 @@ impl World {
             .filter(|other| *other != at)
             .flat_map(|other| self.nodes[other].disk.roots())
             .collect();
-        self.nodes[at].disk.roots().is_subset(&others)
+        let disk = &self.nodes[at].disk;
+        disk.roots().iter().chain(disk.asides.keys()).all(|root| others.contains(root))
     }
 
     /// A folder is emptied while its node does not run.
@@ -182,6 +196,9 @@ impl World {
             self.users.count(Some(root), false);
         }
         let disk = &mut self.nodes[at].disk;
+        for root in std::mem::take(&mut disk.asides).into_keys() {
+            self.users.count(Some(root), false);
+        }
         disk.files.clear();
         disk.rows.clear();
         disk.is_marked = false;

@@ -492,7 +492,8 @@ impl World {
             Order::Look { path }
             | Order::Hash { path, .. }
             | Order::Remove { path, .. }
-            | Order::Touch { path, .. } => Some(path.clone()),
+            | Order::Touch { path, .. }
+            | Order::SetAside { path, .. } => Some(path.clone()),
             Order::Place(place) => Some(place.path.clone()),
             _ => None,
         };
@@ -515,8 +516,19 @@ impl World {
             _ => None,
         };
         let before = touched.as_ref().and_then(|path| self.nodes[at].disk.files.get(path).cloned());
+        let aside = match &what {
+            Order::SetAside { root, .. } | Order::Forget { root } => Some(*root),
+            _ => None,
+        };
+        let was_aside = aside.is_some_and(|root| self.nodes[at].disk.asides.contains_key(&root));
         let said = touched.as_ref().map(|_| format!("{what:?}"));
         let done = self.nodes[at].disk.carry_out(what, wall_ns);
+        if let Some(root) = aside {
+            let is_aside = self.nodes[at].disk.asides.contains_key(&root);
+            if is_aside != was_aside {
+                self.users.engine_set_aside(at, root, is_aside);
+            }
+        }
         if let Some(said) = said {
             let said: String = said.chars().take(300).collect();
             self.tell(|| {

@@ -223,6 +223,30 @@ fn what_was_placed_just_before_a_crash_is_what_was_edited_then() {
 }
 
 #[test]
+fn what_was_placed_just_before_a_crash_was_edited_then_also_if_the_former_is_to_be_there_again() {
+    let mut world = World::new(2);
+    world.put(0, "f.x", "mine");
+    world.put(1, "f.x", "theirs");
+    world.tell(1, 0);
+    world.tell(0, 1);
+    world.save(0);
+    let stale = world.at(0).rows["f.x"].clone();
+    world.act(0);
+    world.save(0);
+    // "theirs" was placed over "mine" and its copy; of the first no row was written.
+    world.at(0).rows.insert("f.x".to_owned(), stale);
+    // The other one deletes "theirs", and has not got the copy: "mine" is to be there now.
+    world.del(1, "f.x");
+    world.write(0, "f.x", "edited");
+    let how = world.boot(0);
+    world.tell(1, 0);
+    world.scan(0, how);
+    world.sync_all();
+    let texts: Vec<String> = world.files(1).into_iter().map(|(_, text)| text).collect();
+    assert!(texts.contains(&"mine".to_owned()) && texts.contains(&"edited".to_owned()), "{:?}", world.files(1));
+}
+
+#[test]
 fn an_edit_while_its_node_was_off_is_an_edit_even_back_to_what_it_was() {
     for text in ["v3", "v1"] {
         let mut world = World::new(2);

@@ -398,7 +398,7 @@ impl Node {
                 &self.files.get(&Root(*blake3::Hash::from_hex(path.name()).ok()?.as_bytes()))?.1
             }
             Source::Part(root) => self.parts.get(root)?,
-            Source::Upload(_) | Source::Memory(_) => return None,
+            Source::Aside(_) | Source::Upload(_) | Source::Memory(_) => return None,
         };
         let (begin, piece) = pieces.range(..=offset).next_back()?;
         let from = (offset - begin) as usize;

@@ -160,7 +160,8 @@ pub(super) fn refused(what: &Order, why: Trouble) -> Done {
         Order::Write { .. } => Done::Written(Err(why)),
         Order::Place(_) | Order::Touch { .. } => Done::Placed(Err(why)),
         Order::Remove { .. } => Done::Removed(Err(why)),
-        Order::Discard { .. } => Done::Discarded,
+        Order::Discard { .. } | Order::Forget { .. } => Done::Discarded,
+        Order::SetAside { .. } => Done::SetAside(Err(why)),
         Order::Persist { .. } => Done::Persisted(Err(why)),
     }
 }

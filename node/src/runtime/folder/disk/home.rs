@@ -7,6 +7,7 @@
 //!         uploads/<n>   what users sent, until it is placed; removed at the start
 //!         new/<n>       copies that are to be renamed to their place; removed at the start
 //!         swap/<n>-…    what is exchanged with a file that stands in its place (place.rs); sorted out at the start
+//!         aside/<root>  copies that outlive the file until another has its contents (aside.rs)
 //!         saved/<n>     somebody's file that came in between an exchange and a crash: nobody's to remove but theirs
 //! ```
 //! Always holds: if the folder or its marker is not there any more, nothing is read, written or concluded.
@@ -55,6 +56,7 @@ pub(super) enum Own {
     Uploads,
     New,
     Swap,
+    Aside,
 }
 
 /// The folder, open.
@@ -63,7 +65,7 @@ pub(in super::super) struct Home {
     pub(super) me: NodeName,
     pub(super) beneath: Beneath,
     pub(super) own: OwnedFd,
-    folders: [OwnedFd; 4],
+    folders: [OwnedFd; 5],
     marker: File,
     pub(super) room: Room,
     /// Bits that new files do not get.
@@ -90,7 +92,7 @@ impl Home {
         let folder = |name: &str| -> Result<OwnedFd, DiskTrouble> {
             beneath.make_folder(&format!("{OWN_DIR}/{name}"), |_| {}).map_err(|error| unusable(error.into()))
         };
-        let folders = [folder("parts")?, folder("uploads")?, folder("new")?, folder("swap")?];
+        let folders = [folder("parts")?, folder("uploads")?, folder("new")?, folder("swap")?, folder("aside")?];
         let (marker, is_new) = mark(&own).map_err(|error| unusable(error.into()))?;
         match marker.try_lock() {
             Ok(()) => {}
@@ -221,7 +223,7 @@ impl Home {
         Ok(())
     }
 
-    fn each(&self, own: Own, mut with: impl FnMut(&str, Stat)) -> Result<(), Errno> {
+    pub(super) fn each(&self, own: Own, mut with: impl FnMut(&str, Stat)) -> Result<(), Errno> {
         for entry in Dir::read_from(self.at(own))? {
             let entry = entry?;
             let Ok(name) = entry.file_name().to_str() else { continue };

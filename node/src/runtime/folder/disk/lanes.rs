@@ -154,6 +154,16 @@ impl Hands {
                 }
                 self.done(&job, Done::Discarded);
             }
+            Order::SetAside { path, stat, root } => {
+                let set = home.is_there().and_then(|()| home.set_aside(path, stat, root, reader));
+                self.done(&job, Done::SetAside(set));
+            }
+            Order::Forget { root } => {
+                if home.is_there().is_ok() {
+                    home.remove(Own::Aside, &root.to_string());
+                }
+                self.done(&job, Done::Discarded);
+            }
             _ => batch.add(home, job, reader),
         }
     }
@@ -204,6 +214,9 @@ fn open(home: &Home, source: &Source) -> Result<(std::fs::File, u64), Trouble> {
         Source::Part(root) => home.part(root)?,
         Source::Upload(number) => {
             home.own_file(Own::Uploads, &number.to_string()).map_err(trouble)?.ok_or(Trouble::Changed)?
+        }
+        Source::Aside(root) => {
+            home.own_file(Own::Aside, &root.to_string()).map_err(trouble)?.ok_or(Trouble::Changed)?
         }
         Source::Memory(_) => return Err(Trouble::Refused),
     };

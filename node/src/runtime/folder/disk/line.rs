@@ -333,6 +333,8 @@ fn lane(what: &Order) -> Lane {
         | Order::Remove { .. }
         | Order::Touch { .. }
         | Order::Discard { .. }
+        | Order::SetAside { .. }
+        | Order::Forget { .. }
         | Order::Persist { .. } => Lane::Writes,
     }
 }
@@ -353,7 +355,7 @@ fn is_shared(what: &Order) -> bool {
 fn things(what: &Order) -> Vec<Thing> {
     let of = |source: &Source| match source {
         Source::File { path, .. } => Some(Thing::Path(path.clone())),
-        Source::Part(root) => Some(Thing::Contents(*root)),
+        Source::Part(root) | Source::Aside(root) => Some(Thing::Contents(*root)),
         Source::Upload(number) => Some(Thing::Upload(*number)),
         Source::Memory(_) => None,
     };
@@ -363,9 +365,10 @@ fn things(what: &Order) -> Vec<Thing> {
             vec![Thing::Path(path.clone())]
         }
         Order::Read { source, .. } | Order::Outline { source, .. } => of(source).into_iter().collect(),
-        Order::Write { root, .. } | Order::Resume { root, .. } | Order::Discard { root } => {
+        Order::Write { root, .. } | Order::Resume { root, .. } | Order::Discard { root } | Order::Forget { root } => {
             vec![Thing::Contents(*root)]
         }
+        Order::SetAside { path, root, .. } => vec![Thing::Path(path.clone()), Thing::Contents(*root)],
         Order::Place(place) => {
             let path = Thing::Path(place.path.clone());
             let source = of(&place.source).filter(|source| *source != path);

@@ -71,7 +71,12 @@ impl Home {
                     return Err(Trouble::Changed);
                 }
                 self.has_room(place.size)?;
-                self.fresh(|file| copy(&from, file, &place, reader))?
+                self.fresh(|file| copy(&from, file, (&place.root, place.size), reader))?
+            }
+            Source::Aside(root) => {
+                let from = self.own_file(Own::Aside, &root.to_string()).map_err(trouble)?.ok_or(Trouble::Changed)?;
+                self.has_room(place.size)?;
+                self.fresh(|file| copy(&from, file, (&place.root, place.size), reader))?
             }
             Source::Part(root) => {
                 let file = self.part(root)?;
@@ -124,7 +129,10 @@ impl Home {
     }
 
     /// A new file of our own with what `write` writes into it.
-    fn fresh(&self, write: impl FnOnce(&File) -> Result<(), Trouble>) -> Result<(Own, String, File), Trouble> {
+    pub(super) fn fresh(
+        &self,
+        write: impl FnOnce(&File) -> Result<(), Trouble>,
+    ) -> Result<(Own, String, File), Trouble> {
         let name = self.number().to_string();
         let file = self.create(Own::New, &name).map_err(trouble)?;
         match write(&file) {
@@ -367,18 +375,17 @@ impl Home {
 }
 
 /// Copies a file whole and checks it on the way; where the file system shares blocks between files, it does that and reads.
-fn copy(from: &File, to: &File, place: &Place, reader: &mut Reader<'_>) -> Result<(), Trouble> {
-    if place.size > 0 && rustix::fs::ioctl_ficlone(to, from).is_ok() {
-        let is_right =
-            to.metadata().is_ok_and(|clone| clone.len() == place.size) && reader.root(to, place.size)? == place.root;
+pub(super) fn copy(from: &File, to: &File, (root, size): (&Root, u64), reader: &mut Reader<'_>) -> Result<(), Trouble> {
+    if size > 0 && rustix::fs::ioctl_ficlone(to, from).is_ok() {
+        let is_right = to.metadata().is_ok_and(|clone| clone.len() == size) && reader.root(to, size)? == *root;
         return if is_right { Ok(()) } else { Err(Trouble::Changed) };
     }
     let mut hasher = blake3::Hasher::new();
-    reader.each(from, 0, place.size, |bytes, offset| {
+    reader.each(from, 0, size, |bytes, offset| {
         hasher.update(bytes);
         to.write_all_at(bytes, offset).map_err(|error| trouble_of(&error))
     })?;
-    if Root(*hasher.finalize().as_bytes()) == place.root { Ok(()) } else { Err(Trouble::Changed) }
+    if Root(*hasher.finalize().as_bytes()) == *root { Ok(()) } else { Err(Trouble::Changed) }
 }
 
 /// Gives an open file its mode and time.

@@ -256,3 +256,33 @@ fn a_thousand_small_files_are_synced_together() {
     assert_eq!(rig.walk().unwrap().0.len(), 1_000);
     assert_eq!(fs::read(rig.path("folder1/400")).unwrap(), contents[400]);
 }
+
+#[test]
+fn what_is_set_aside_outlives_its_file_and_the_node() {
+    let mut rig = Rig::new();
+    let contents = noise(3, 300_000);
+    let root = Root::of(&contents);
+    fs::write(rig.path("a"), &contents).unwrap();
+    let stat = rig.stat("a");
+    let aside = Order::SetAside { path: at("a"), stat, root };
+    assert_eq!(rig.ask(aside.clone()), Done::SetAside(Ok(())));
+    assert_eq!(rig.ask(aside.clone()), Done::SetAside(Ok(())), "once more does no harm");
+    assert_eq!(rig.stat("a"), stat);
+    let wrong = Order::SetAside { path: at("a"), stat, root: Root::of(b"other") };
+    assert_eq!(rig.ask(wrong), Done::SetAside(Err(Trouble::Changed)));
+    assert_eq!(rig.own("aside"), [root.to_string()]);
+
+    rig.place(Place { over: Some(stat), ..memory("a", b"what b was") }).unwrap();
+    assert_eq!(rig.ask(aside), Done::SetAside(Err(Trouble::Changed)), "it is another file");
+    let mut rig = rig.again();
+    assert_eq!(rig.opened.rows, [crate::folder::Row::aside(&root)]);
+    for path in ["b", "c"] {
+        rig.place(Place { source: Source::Aside(root), ..memory(path, &contents) }).unwrap();
+        assert_eq!(fs::read(rig.path(path)).unwrap(), contents);
+    }
+    assert_eq!(rig.ask(Order::Forget { root }), Done::Discarded);
+    let gone = Place { source: Source::Aside(root), ..memory("d", &contents) };
+    assert_eq!(rig.place(gone), Err(Trouble::Changed));
+    assert!(rig.own("aside").is_empty() && rig.own("new").is_empty());
+    assert!(rig.again().opened.rows.is_empty());
+}
