@@ -55,7 +55,7 @@ mod words;
 use std::collections::BTreeSet;
 
 use p2pnet_shared::{
-    Epoch, NodeName, UnixMillis,
+    Epoch, FilePath, NodeName, UnixMillis,
     wire::folder::{Message, Root},
 };
 use rand::{Rng, SeedableRng, rngs::Xoshiro256PlusPlus};

@@ -10,8 +10,7 @@
 //! deletions and new files on both sides; a rolling cut; times an hour ahead; lost indexes and lost folders; uploads under
 //! kills. After each act all folders must be equal and hold exactly what is expected.
 //!
-//! A file is hashed by whoever looks, the first time and each time its inode, size or times are others than when it was; in the end all
-//! are hashed once more, whatever they look like.
+//! Who looks is `folder_walker.rs`; in the end all files are hashed once more, whatever they look like.
 //!
 //! What is put under a name by hand is renamed into place, so that whoever reads a name at any moment must see contents that
 //! somebody wrote, whole.
@@ -21,25 +20,23 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     fs,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    thread::JoinHandle,
+    path::PathBuf,
+    sync::{Arc, Mutex},
     time::{Duration, Instant, SystemTime},
 };
 
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use serde_json::Value;
 
-use crate::support::{Lab, until};
+#[path = "folder_walker.rs"]
+mod folder_walker;
 
-/// What the folder keeps for itself.
-const OWN: &str = ".p2pnet";
+pub use folder_walker::walk;
+use folder_walker::{OWN, Reader, Tree, Walker};
+
+use crate::support::{Lab, until};
 
 /// How much there is to do.
 #[derive(Debug, Clone, Copy)]
@@ -108,8 +105,6 @@ impl Size {
     }
 }
 
-type Tree = BTreeMap<String, blake3::Hash>;
-
 /// A network under trial.
 pub struct Trial<'a> {
     lab: &'a Lab,
@@ -125,22 +120,6 @@ pub struct Trial<'a> {
     uploaded: Vec<String>,
     walker: RefCell<Walker>,
     report: Report,
-}
-
-/// Reads names at random for as long as it lives.
-struct Reader {
-    stop: Arc<AtomicBool>,
-    reads: Arc<AtomicU64>,
-    thread: Option<JoinHandle<(u64, Option<String>)>>,
-}
-
-/// How a file looks from outside: its device and inode, its size and its two times. Nobody writes to it and leaves all of that as it was.
-type Look = (u64, u64, u64, (i64, i64), (i64, i64));
-
-/// Looks at folders, and hashes what looks otherwise than it did.
-#[derive(Default)]
-struct Walker {
-    hashed: HashMap<Look, blake3::Hash>,
 }
 
 impl<'a> Trial<'a> {
@@ -166,7 +145,8 @@ impl<'a> Trial<'a> {
     /// # Panics
     /// When folders do not become equal in time, with all that is expected and nothing else. See also [`Report::violations`].
     pub fn run(mut self) -> Report {
-        let reader = self.read();
+        let folders = self.names.iter().map(|name| self.folder(name)).collect();
+        let reader = Reader::begin(folders, self.announced.clone(), self.rng.random());
         self.spread();
         self.one_large();
         self.killed_in_mid_transfer();
@@ -532,95 +512,6 @@ impl<'a> Trial<'a> {
                 if more > 0 { format!(" and {more} more") } else { String::new() }
             )
         })
-    }
-
-    /// Reads names at random, and counts contents that nobody wrote.
-    fn read(&mut self) -> Reader {
-        let folders: Vec<PathBuf> = self.names.iter().map(|name| self.folder(name)).collect();
-        let (announced, stop, reads) =
-            (self.announced.clone(), Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let (stopped, count) = (stop.clone(), reads.clone());
-        let mut rng = StdRng::seed_from_u64(self.rng.random());
-        let thread = std::thread::spawn(move || {
-            let mut torn = (0, None);
-            while !stopped.load(Ordering::Relaxed) {
-                let folder = &folders[rng.random_range(0..folders.len())];
-                let mut paths = Vec::new();
-                files(folder, folder, &mut paths);
-                paths.shuffle(&mut rng);
-                for path in paths.iter().take(20) {
-                    // It may be gone by now.
-                    let Ok(contents) = fs::read(folder.join(path)) else { continue };
-                    let hash = blake3::hash(&contents);
-                    if !announced.lock().unwrap().contains(&hash) {
-                        torn.0 += 1;
-                        torn.1
-                            .get_or_insert_with(|| format!("{path} in {}, {} bytes", folder.display(), contents.len()));
-                    }
-                    count.fetch_add(1, Ordering::Relaxed);
-                }
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            torn
-        });
-        Reader { stop, reads, thread: Some(thread) }
-    }
-}
-
-impl Reader {
-    /// How many names it read, how many were torn, and the first of those.
-    fn end(mut self) -> (u64, (u64, Option<String>)) {
-        self.stop.store(true, Ordering::Relaxed);
-        let torn = self.thread.take().unwrap().join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        (self.reads.load(Ordering::Relaxed), torn)
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-    }
-}
-
-impl Walker {
-    /// A folder as it is. What goes while it is looked at is left out.
-    fn walk(&mut self, folder: &Path) -> Tree {
-        let mut paths = Vec::new();
-        files(folder, folder, &mut paths);
-        paths.into_iter().filter_map(|path| Some((path.clone(), self.hash(&folder.join(&path))?))).collect()
-    }
-
-    fn hash(&mut self, file: &Path) -> Option<blake3::Hash> {
-        let meta = fs::symlink_metadata(file).ok()?;
-        let times = ((meta.mtime(), meta.mtime_nsec()), (meta.ctime(), meta.ctime_nsec()));
-        let look = (meta.dev(), meta.ino(), meta.size(), times.0, times.1);
-        if let Some(hash) = self.hashed.get(&look) {
-            return Some(*hash);
-        }
-        let hash = blake3::hash(&fs::read(file).ok()?);
-        self.hashed.insert(look, hash);
-        Some(hash)
-    }
-}
-
-/// A folder as it is: every file's path and hash, the folder's own aside. A file that goes while it is looked at is left out.
-pub fn walk(folder: &Path) -> Tree {
-    Walker::default().walk(folder)
-}
-
-fn files(top: &Path, folder: &Path, found: &mut Vec<String>) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
-    for entry in entries.flatten() {
-        let path = entry.path();
-        let Ok(kind) = entry.file_type() else { continue };
-        if folder == top && entry.file_name() == OWN {
-            continue;
-        }
-        if kind.is_dir() {
-            files(top, &path, found);
-        } else {
-            found.push(path.strip_prefix(top).unwrap().to_str().expect("our own names").to_owned());
-        }
     }
 }
 
