@@ -55,7 +55,8 @@ impl Tree {
         self.files * self.bytes
     }
 
-    /// Plants the tree in these folders; the bytes come from `seed`.
+    /// Plants the tree in these folders; the bytes come from `seed`. It is raised beside them and moved in once all of it is on the
+    /// disk: who watches its folder sees it no sooner than who is told.
     ///
     /// # Panics
     /// When the disk does not take it.
@@ -63,16 +64,22 @@ impl Tree {
         let at = self.at.unwrap_or(folders.len()).min(folders.len());
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
         let mut contents = vec![0; self.bytes];
+        let bed = |home: usize| folders[home].with_file_name(format!("planted-{home}"));
+        let top = |home: usize| format!("{}-{home}", self.name);
         let plant = |number: usize| {
             let home = number % at;
             rng.fill_bytes(&mut contents);
-            let path = PathBuf::from(format!("{}-{home}/d{}/file-{number:05}.bin", self.name, number / at % 10));
-            write(&folders[home].join(&path), &contents);
+            let path = PathBuf::from(format!("{}/d{}/file-{number:05}.bin", top(home), number / at % 10));
+            write(&bed(home).join(&path), &contents);
             Wanted { path, size: self.bytes as u64, hash: blake3::hash(&contents), home }
         };
         let wanted = (0..self.files).map(plant).collect();
         // What the planting left to be written is not to be paid for by whoever races first.
         rustix::fs::sync();
+        for (home, folder) in folders.iter().enumerate().take(at.min(self.files)) {
+            fs::rename(bed(home).join(top(home)), folder.join(top(home))).expect("both are on one disk");
+            fs::remove_dir(bed(home)).expect("nothing is left there");
+        }
         wanted
     }
 }
