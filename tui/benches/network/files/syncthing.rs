@@ -57,6 +57,7 @@ impl Syncthing {
             all.children.push(child.expect("syncthing runs"));
         }
         until("Syncthing's instances are connected", PATIENCE, || all.are_connected().then_some(()));
+        until("Syncthing's folders are looked at", PATIENCE, || all.are_idle().then_some(()));
         all
     }
 
@@ -144,6 +145,14 @@ impl Syncthing {
             answer.as_ref().and_then(up) == Some(self.nodes - 1)
         })
     }
+
+    /// A folder that is being looked at for the first time refuses to be looked at again.
+    fn are_idle(&self) -> bool {
+        (0..self.nodes).all(|node| {
+            let answer = self.ask("GET", node, "/rest/db/status?folder=lab", Duration::from_secs(2));
+            answer.is_some_and(|status| status["state"] == "idle")
+        })
+    }
 }
 
 impl Runner for Syncthing {
@@ -160,8 +169,10 @@ impl Runner for Syncthing {
             for node in 0..self.nodes {
                 let this = &*self;
                 scope.spawn(move || {
-                    let scanned = this.ask("POST", node, "/rest/db/scan?folder=lab&next=86400", PATIENCE);
-                    assert!(scanned.is_some(), "Syncthing did not scan");
+                    // It refuses now and then; asked again it looks.
+                    until("Syncthing looks at its folder", PATIENCE, || {
+                        this.ask("POST", node, "/rest/db/scan?folder=lab&next=86400", PATIENCE)
+                    });
                 });
             }
         });
