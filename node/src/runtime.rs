@@ -34,6 +34,7 @@ mod keystore;
 mod lan;
 mod link;
 mod listener;
+mod memory;
 mod messages;
 mod metrics;
 mod peers;

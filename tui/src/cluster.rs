@@ -137,8 +137,7 @@ pub struct Settings {
 }
 
 /// What a node's process is told about its memory, in the words of the C library (`mallopt(3)`): one arena for its few threads, and
-/// what is large, such as a chunk of a file, goes back to the system when it is let go. Ten megabytes less in a node that has
-/// moved files.
+/// what is large goes back to the system when it is let go.
 pub(crate) const MEMORY: [(&str, &str); 3] =
     [("MALLOC_ARENA_MAX", "1"), ("MALLOC_MMAP_THRESHOLD_", "131072"), ("MALLOC_TRIM_THRESHOLD_", "131072")];
 

@@ -30,6 +30,7 @@ use super::{
     lan::Lan,
     link::Links,
     listener::{self, House, ListenError},
+    memory,
     messages::MessageLog,
     metrics::Counters,
     peers,
@@ -258,6 +259,7 @@ fn open_folder(
     let (folder, outcomes) = Folder::open(path, wiring, settings.folder.clone(), seed)?;
     tasks.spawn(folder.clone().drive());
     tasks.spawn(folder.clone().hear(outcomes));
+    tasks.spawn(memory::give_back());
     Ok(Some(folder))
 }
 

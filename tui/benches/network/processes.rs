@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::Path,
     process::Command,
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -17,24 +18,41 @@ const LOOK: Duration = Duration::from_millis(1);
 /// How long it may take to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The process of each node and, under `gateway`, of the gateway: those whose environment names this network. A
-/// container's process is one of the host like any other, where the engine is on this host; elsewhere nobody is found.
+/// The process of each node and, under `gateway`, of the gateway: those whose environment, or whose arguments, name this network.
+/// A container's process is one of the host like any other, where the engine is on this host; elsewhere nobody is found.
 pub(crate) fn node_pids(lab: &Lab) -> BTreeMap<String, u32> {
     let mut pids = BTreeMap::new();
     for entry in std::fs::read_dir("/proc").expect("/proc is there").flatten() {
         let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
-        let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
-        let variables: BTreeMap<String, String> = environment
-            .split(|byte| *byte == 0)
-            .filter_map(|pair| String::from_utf8_lossy(pair).split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())))
-            .collect();
-        if variables.get("NETWORK") != Some(&lab.network) {
-            continue;
+        let told = told_by_environment(&entry.path()).or_else(|| told_by_arguments(&entry.path()));
+        if let Some((network, name)) = told
+            && network == lab.network
+        {
+            pids.insert(name.unwrap_or_else(|| "gateway".to_owned()), pid);
         }
-        let name = variables.get("NODE_NAME").cloned().unwrap_or_else(|| "gateway".to_owned());
-        pids.insert(name, pid);
     }
     pids
+}
+
+/// The network and the name that a container's process was given.
+fn told_by_environment(process: &Path) -> Option<(String, Option<String>)> {
+    let words = words(&process.join("environ"));
+    let mut variables: BTreeMap<&str, &str> = words.iter().filter_map(|pair| pair.split_once('=')).collect();
+    let network = variables.remove("NETWORK")?.to_owned();
+    Some((network, variables.remove("NODE_NAME").map(str::to_owned)))
+}
+
+/// The same of a local process.
+fn told_by_arguments(process: &Path) -> Option<(String, Option<String>)> {
+    let words = words(&process.join("cmdline"));
+    words.get(1).filter(|verb| *verb == "node" || *verb == "gateway")?;
+    let after = |option: &str| words.iter().skip_while(|word| *word != option).nth(1).cloned();
+    Some((after("--network")?, after("--name")))
+}
+
+fn words(file: &Path) -> Vec<String> {
+    let bytes = std::fs::read(file).unwrap_or_default();
+    bytes.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
 }
 
 /// Processor time a process has used so far, seconds; `None` when it is gone.
