@@ -82,6 +82,8 @@ struct Agreement {
     /// When the last of them had all it wants, and when the first of those who have not ceased to.
     reached: Option<UnixMillis>,
     behind_since: Option<UnixMillis>,
+    /// When the youngest of their nodes began its life.
+    youngest_since: Option<UnixMillis>,
     /// Until when it is not known of every node whether it has a folder.
     silent_until: UnixMillis,
     /// Until when it is not known what a user's change made of a folder.
@@ -332,6 +334,9 @@ impl Network {
                 agreement.behind_since = Some(earlier);
             }
         }
+        let lives = self.slots.iter().filter(|slot| slot.fate == Fate::Up).filter_map(|slot| slot.observer.as_ref());
+        let with_folder = lives.filter(|observer| observer.folder.counts.is_some());
+        agreement.youngest_since = with_folder.map(|observer| UnixMillis(observer.epoch.0)).max();
         if agreement.folders > 0 {
             // Where others tell of a folder, one that has said nothing of any may be about to.
             let up = self.slots.iter().filter(|slot| slot.fate == Fate::Up).filter_map(|slot| slot.observer.as_ref());

@@ -114,8 +114,8 @@ impl Network {
             return;
         }
         if self.files_agree(now) {
-            let reached = self.files.agreement.reached;
-            if let Some(took) = self.files.union.is_reached(now, reached, folders == 1) {
+            let (reached, youngest_since) = (self.files.agreement.reached, self.files.agreement.youngest_since);
+            if let Some(took) = self.files.union.is_reached(now, reached, youngest_since, folders == 1) {
                 let files = self.folders().map(|(.., counts)| counts.files).max().unwrap_or(0);
                 let files = if files == 1 { "file".to_owned() } else { format!("{files} files") };
                 let who =

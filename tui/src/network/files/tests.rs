@@ -188,6 +188,22 @@ fn who_attaches_later_knows_how_long_the_last_union_took() {
     assert_eq!(told.summary().converged_in_ms, Some(601));
 }
 
+/// It said 36 s, of an upload that was everywhere in one and of a node that was started half a minute later.
+#[test]
+fn who_attaches_after_a_node_came_does_not_take_its_coming_for_the_end_of_an_earlier_union() {
+    let mut told = Told { network: super::super::Network::new("lab".parse().unwrap(), "process"), now: 120_000 };
+    told.truth(Truth::Listed((1..=3).map(|n| unit(n, UnitState::Up, 1_000)).collect()));
+    for (node, epoch, since) in [(1, 1_000, 60_300), (2, 1_000, 60_600), (3, 95_000, 96_200)] {
+        told.joins(node, epoch, &[1, 2, 3], 96_000);
+        told.folder(node, counts((3, 3), (SAME, SAME), since));
+    }
+    let event = FolderEvent::Changed { path: path(3), root: Some(root(3)) };
+    told.says(1, Report::FolderEvent { event, at: UnixMillis(60_000) });
+    told.feed(FeedLine::CaughtUp);
+    let files = told.files();
+    assert_eq!((files.union_for_ms, files.union_ms_last), (None, Some(1_200)));
+}
+
 #[test]
 fn a_new_node_with_an_empty_folder_begins_the_clock_when_it_began_to_differ() {
     let mut told = Told::with_folders(2);

@@ -1,5 +1,6 @@
 //! How long it takes until every folder is the union of all: from the last change a user made, or from the moment folders
-//! began to differ where nobody saw a change, to the moment the last of them had everything.
+//! began to differ where nobody saw a change, to the moment the last of them had everything. A node that came after the change
+//! began to differ when it came: its way to the union is a time of its own, not the end of the one before.
 //!
 //! Both ends are stamps of those who were there, so the time is exact however seldom nodes report, and known also to
 //! who attaches only afterwards.
@@ -30,10 +31,17 @@ impl Union {
         self.started = self.started.map(|since| since.max(at));
     }
 
-    /// Folders are the same: since `reached` by the nodes' stamps. Says how long it took, if that is news; `alone` there is only
-    /// one, which is the union of all whatever it holds.
-    pub(super) fn is_reached(&mut self, now: UnixMillis, reached: Option<UnixMillis>, alone: bool) -> Option<u64> {
-        let from_history = self.changed_at.filter(|at| self.times_ms.is_empty() && Some(*at) <= reached);
+    /// Folders are the same: since `reached` by the nodes' stamps, the youngest of whom has lived since `youngest_since`. Says how
+    /// long it took, if that is news; `alone` there is only one, which is the union of all whatever it holds.
+    pub(super) fn is_reached(
+        &mut self,
+        now: UnixMillis,
+        reached: Option<UnixMillis>,
+        youngest_since: Option<UnixMillis>,
+        alone: bool,
+    ) -> Option<u64> {
+        let began = self.changed_at.map(|at| youngest_since.map_or(at, |since| since.max(at)));
+        let from_history = began.filter(|at| self.times_ms.is_empty() && Some(*at) <= reached);
         let started = self.started.take().or(from_history)?;
         // The last that lacked something may have gone instead.
         let otherwise = if alone { started } else { now };
