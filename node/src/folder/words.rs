@@ -220,6 +220,29 @@ pub enum Order {
     },
 }
 
+impl Order {
+    /// The path that it keeps to itself: orders about one path are carried out one after another.
+    #[must_use]
+    pub fn path(&self) -> Option<&FilePath> {
+        match self {
+            Self::Look { path }
+            | Self::Hash { path, .. }
+            | Self::Remove { path, .. }
+            | Self::Touch { path, .. }
+            | Self::SetAside { path, .. } => Some(path),
+            Self::Place(place) => Some(&place.path),
+            Self::Walk { .. }
+            | Self::Outline { .. }
+            | Self::Read { .. }
+            | Self::Resume { .. }
+            | Self::Write { .. }
+            | Self::Discard { .. }
+            | Self::Forget { .. }
+            | Self::Persist { .. } => None,
+        }
+    }
+}
+
 /// Why the disk did not do it. Nothing was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Trouble {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-/// How often. A look takes well under a millisecond, and what is used again is mapped again page by page.
+/// How often. What is used again is mapped again page by page.
 const EVERY: Duration = Duration::from_secs(15);
 
 /// Goes on for as long as the node lives.

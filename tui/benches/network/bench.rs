@@ -70,7 +70,7 @@ pub(crate) struct Options {
     /// Which parts of `kv`; all without any.
     #[arg(long, value_enum, value_delimiter = ',')]
     pub(crate) part: Vec<Part>,
-    /// Which parts of `files`; all without any.
+    /// Which parts of `files`; all but `schedule` without any.
     #[arg(long, value_enum, value_delimiter = ',')]
     pub(crate) files_part: Vec<FilesPart>,
     /// How often each figure is measured.
@@ -159,8 +159,13 @@ impl Bench {
 
     /// The same in the runtime that was asked for, else in `usual`.
     pub(crate) fn lab_usually_in(&self, usual: &'static str, nodes: u32) -> Lab {
+        self.lab_in(self.runtime_usually(usual), nodes)
+    }
+
+    /// The runtime of such a network.
+    pub(crate) fn runtime_usually(&self, usual: &'static str) -> &'static str {
         let asked = self.options.runtime.as_deref();
-        self.lab_in(asked.map_or(usual, |asked| if asked == "process" { "process" } else { "docker" }), nodes)
+        asked.map_or(usual, |asked| if asked == "process" { "process" } else { "docker" })
     }
 
     fn lab_in(&self, runtime: &'static str, nodes: u32) -> Lab {

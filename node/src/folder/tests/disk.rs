@@ -82,7 +82,7 @@ impl Disk {
 
     /// An order is given: no other about its path may be open.
     pub(super) fn given(&mut self, what: &Order) {
-        if let Some(path) = about(what) {
+        if let Some(path) = what.path().cloned() {
             assert!(self.busy.insert(path.clone()), "two orders about {path}: {what:?}");
         }
     }
@@ -250,19 +250,6 @@ impl Disk {
             Source::File { .. } | Source::Aside(_) | Source::Memory(_) => {}
         }
         Ok(self.put(&place.path, bytes, place.mtime_ns, place.executable))
-    }
-}
-
-/// The path an order keeps to itself.
-pub(super) fn about(what: &Order) -> Option<FilePath> {
-    match what {
-        Order::Look { path }
-        | Order::Hash { path, .. }
-        | Order::Remove { path, .. }
-        | Order::Touch { path, .. }
-        | Order::SetAside { path, .. } => Some(path.clone()),
-        Order::Place(place) => Some(place.path.clone()),
-        _ => None,
     }
 }
 

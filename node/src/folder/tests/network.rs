@@ -9,10 +9,7 @@ use p2pnet_shared::{
 };
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 
-use super::{
-    disk::{Disk, about},
-    node,
-};
+use super::{disk::Disk, node};
 use crate::{
     folder::{Answer, Config, Done, Effect, Input, Order, OrderId, Place, Request, RequestId, Source, State, Timer},
     pretend::{Agenda, Ways},
@@ -255,7 +252,7 @@ impl Net {
             let before = node.disk.files.get(path);
             self.replaced.extend(before.map(|file| Root::of(&file.bytes)));
         }
-        let path = about(&what);
+        let path = what.path().cloned();
         let said = touched.as_ref().or(path.as_ref()).map(|_| format!("{what:?}"));
         let done = node.disk.carry_out(what);
         let watches = node.watches;

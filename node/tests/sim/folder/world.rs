@@ -488,15 +488,7 @@ impl World {
             Order::Walk { .. } => self.rng.random_range(500..20_000),
             _ => self.rng.random_range(50..2_000),
         };
-        let path = match &what {
-            Order::Look { path }
-            | Order::Hash { path, .. }
-            | Order::Remove { path, .. }
-            | Order::Touch { path, .. }
-            | Order::SetAside { path, .. } => Some(path.clone()),
-            Order::Place(place) => Some(place.path.clone()),
-            _ => None,
-        };
+        let path = what.path().cloned();
         let mut due = self.clock + takes;
         let node = &mut self.nodes[at];
         if let Some(path) = path {

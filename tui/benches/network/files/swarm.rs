@@ -63,7 +63,7 @@ pub(super) fn measure(bench: &Bench) {
         source.push(sent / size);
     }
     let print = |name: &str, values, target: Option<Target>| {
-        let figure = Figure::new(name, "ratio", values, RECEIVERS, bench.runtime());
+        let figure = Figure::new(name, "ratio", values, RECEIVERS, bench.runtime_usually("process"));
         target.into_iter().fold(figure, Figure::against).print();
     };
     print("swarm_last_over_bound", last, Some(Target::Median(1.7)));
@@ -109,7 +109,7 @@ pub(super) fn measure_lean(bench: &Bench) {
             .collect::<Vec<_>>()
     };
     let print = |name: &str, values, target: Option<Target>| {
-        let figure = Figure::new(name, "MiB", values, 10, bench.runtime());
+        let figure = Figure::new(name, "MiB", values, 10, network.lab().runtime);
         target.into_iter().fold(figure, Figure::against).print();
     };
     print("rss_without_files", rss(), None);

@@ -359,22 +359,23 @@ fn things(what: &Order) -> Vec<Thing> {
         Source::Upload(number) => Some(Thing::Upload(*number)),
         Source::Memory(_) => None,
     };
-    match what {
-        Order::Walk { .. } | Order::Persist { .. } => Vec::new(),
-        Order::Look { path } | Order::Hash { path, .. } | Order::Remove { path, .. } | Order::Touch { path, .. } => {
-            vec![Thing::Path(path.clone())]
-        }
-        Order::Read { source, .. } | Order::Outline { source, .. } => of(source).into_iter().collect(),
-        Order::Write { root, .. } | Order::Resume { root, .. } | Order::Discard { root } | Order::Forget { root } => {
-            vec![Thing::Contents(*root)]
-        }
-        Order::SetAside { path, root, .. } => vec![Thing::Path(path.clone()), Thing::Contents(*root)],
-        Order::Place(place) => {
-            let path = Thing::Path(place.path.clone());
-            let source = of(&place.source).filter(|source| *source != path);
-            [path].into_iter().chain(source).collect()
-        }
-    }
+    let path = what.path().cloned().map(Thing::Path);
+    let beside = match what {
+        Order::Read { source, .. } | Order::Outline { source, .. } => of(source),
+        Order::Place(place) => of(&place.source).filter(|source| Some(source) != path.as_ref()),
+        Order::Write { root, .. }
+        | Order::Resume { root, .. }
+        | Order::Discard { root }
+        | Order::Forget { root }
+        | Order::SetAside { root, .. } => Some(Thing::Contents(*root)),
+        Order::Walk { .. }
+        | Order::Persist { .. }
+        | Order::Look { .. }
+        | Order::Hash { .. }
+        | Order::Remove { .. }
+        | Order::Touch { .. } => None,
+    };
+    path.into_iter().chain(beside).collect()
 }
 
 #[cfg(test)]
